@@ -1,0 +1,35 @@
+"""`unwarp info`."""
+
+import os
+import platform
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+from unwarp.cli.parser import Parser
+
+_PARTS = ("torch", "numpy", "lightning", "torchmetrics", "jsonargparse", "matplotlib", "pillow", "scikit-learn")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Show versions, devices and kernels, for bug reports."""
+    Parser(prog="unwarp info", description="Show versions, devices and kernels.").parse_args(list(argv))
+
+    import torch
+
+    from unwarp import __version__
+    from unwarp.data.storage import data_folder
+
+    rows = {"unwarp": __version__, "python": f"{platform.python_version()} on {platform.platform()}"}
+    for part in _PARTS:
+        try:
+            rows[part] = version(part)
+        except PackageNotFoundError:
+            rows[part] = "not installed"
+    rows["processor"] = f"{torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads"
+    names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    rows["gpus"] = ", ".join(names) or "none"
+    rows["sampler"] = "reference (plain torch) on every device"
+    rows["data"] = f"{data_folder()}" + (" (UNWARP_DATA)" if os.environ.get("UNWARP_DATA") else "")
+    width = max(map(len, rows))
+    for name, text in rows.items():
+        print(f"{name:<{width}}  {text}")

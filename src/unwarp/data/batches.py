@@ -1,0 +1,170 @@
+"""Pictures into batches: shuffled, distorted where they are used, and the same again for the same seed."""
+
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import lightning as L
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from unwarp.data.distort import Distortion
+from unwarp.data.pictures import Pictures, Splits
+from unwarp.maps import Map
+from unwarp.transforms import Affine
+from unwarp.warping import warp
+
+_EVALUATION_BATCH = 500
+# The distortions of the validation and test pictures are the same for every seed of a run, so that runs with different
+# seeds are measured on the same pictures.
+_VALIDATION_SEED, _TEST_SEED, _ONCE_SEED = 1_000_000, 2_000_000, 3_000_000
+
+
+class Batch(NamedTuple):
+    """Images `[N, C, H, W]` float32 in 0..1, labels `[N]`, and the map that distorted them (None: as they are)."""
+
+    images: Tensor
+    labels: Tensor
+    pull: Map | None
+
+
+class _Key(NamedTuple):
+    """Which pictures make a batch, and the seed of what happens to them."""
+
+    rows: Tensor
+    seed: int
+
+
+class _Rows(Dataset):
+    """Batches by key: clean uint8 images, or float32 ones that are distorted already."""
+
+    def __init__(self, images: Tensor, labels: Tensor) -> None:
+        self.images, self.labels = images, labels
+
+    def __getitem__(self, key: _Key) -> tuple[Tensor, Tensor, int]:
+        return self.images[key.rows], self.labels[key.rows], key.seed
+
+
+class _Shuffled(Sampler[_Key]):
+    """Keys of an epoch's batches in random order, one process's share of each."""
+
+    def __init__(self, count: int, batch_size: int, seed: int, world: int, rank: int, skip: int) -> None:
+        self.count, self.batch_size, self.seed = count, min(batch_size, count), seed
+        self.world, self.rank, self.skip = world, rank, skip
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning calls this before each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.count // self.batch_size
+
+    def __iter__(self) -> Iterator[_Key]:
+        order = torch.randperm(self.count, generator=torch.Generator().manual_seed(_mix(self.seed, self.epoch)))
+        first, self.skip = self.skip, 0
+        for step in range(first, len(self)):
+            rows = order[step * self.batch_size : (step + 1) * self.batch_size]
+            yield _Key(rows[self.rank :: self.world], _mix(self.seed, self.epoch, step, self.rank))
+
+
+class PictureBatches(L.LightningDataModule):
+    """Batches of the three parts of a data set.
+
+    Args:
+        splits: clean pictures.
+        distortion: what to do to every picture; None leaves them as they are.
+        augment: training pictures are distorted anew each time or, without a distortion, moved a little; otherwise
+            each is distorted once and for all.
+        batch_size: of the training batches, over all devices together.
+        seed: of the order and of the training distortions.
+    """
+
+    def __init__(
+        self, splits: Splits, *, distortion: Distortion | None, augment: bool, batch_size: int, seed: int
+    ) -> None:
+        super().__init__()
+        self.splits, self.distortion, self.augment = splits, distortion, augment
+        self.batch_size, self.seed = batch_size, seed
+        self._next_batch = 0
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """`(C, H, W)` of the images in a batch."""
+        channels, *size = self.splits.train.images.shape[1:]
+        height, width = size if self.distortion is None else self.distortion.size
+        return channels, height, width
+
+    def train_dataloader(self) -> DataLoader:
+        """Batches in a new order each epoch; each process of a distributed run gets its own share of every batch."""
+        world, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+        images, labels = self.splits.train.images, self.splits.train.labels
+        if self.distortion is not None and not self.augment:
+            seeds = range(_ONCE_SEED, _ONCE_SEED + len(images))
+            chunks = zip(images.split(_EVALUATION_BATCH), labels.split(_EVALUATION_BATCH), seeds, strict=False)
+            images = torch.cat([self.distort(*chunk).images for chunk in chunks])
+        order = _Shuffled(len(images), self.batch_size, self.seed, world, rank, self._next_batch)
+        return DataLoader(_Rows(images, labels), sampler=order, batch_size=None)
+
+    def val_dataloader(self) -> DataLoader:
+        """The validation pictures in their order, always distorted the same way."""
+        return _in_order(self.splits.validation, _VALIDATION_SEED)
+
+    def test_dataloader(self) -> DataLoader:
+        """The test pictures in their order, always distorted the same way."""
+        return _in_order(self.splits.test, _TEST_SEED)
+
+    def on_after_batch_transfer(self, batch: tuple[Tensor, Tensor, int], dataloader_idx: int = 0) -> Batch:
+        """Distort a batch on the device that uses it; Lightning calls this."""
+        images, labels, seed = batch
+        if images.is_floating_point():
+            return Batch(images, labels, None)
+        return self.distort(images, labels, seed, training=self.trainer is not None and self.trainer.training)
+
+    def distort(self, images: Tensor, labels: Tensor, seed: int, *, training: bool = False) -> Batch:
+        """The batch that `seed` makes of clean uint8 `images`."""
+        clean = images.float() / 255
+        generator = torch.Generator(device=images.device).manual_seed(seed)
+        if self.distortion is not None:
+            distorted = self.distortion(clean, generator)
+            return Batch(distorted.images, labels, distorted.pull)
+        if training and self.augment:
+            clean = warp(clean, _small_move(len(clean), generator), padding="border")
+        return Batch(clean, labels, None)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where in its epoch a checkpoint was written."""
+        assert self.trainer is not None
+        progress = self.trainer.fit_loop.epoch_loop.batch_progress
+        return {"next_batch": 0 if progress.is_last_batch else progress.current.completed}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on in the epoch where a checkpoint was written."""
+        self._next_batch = state_dict["next_batch"]
+
+
+def _in_order(pictures: Pictures, seed: int) -> DataLoader:
+    starts = range(0, len(pictures), _EVALUATION_BATCH)
+    keys = [_Key(torch.arange(start, min(start + _EVALUATION_BATCH, len(pictures))), seed + start) for start in starts]
+    return DataLoader(_Rows(pictures.images, pictures.labels), sampler=keys, batch_size=None)
+
+
+def _small_move(count: int, generator: torch.Generator) -> Map:
+    """Turns of up to 10°, scales of 0.9 to 1.1 and shifts of up to a tenth of the picture."""
+    reach = torch.tensor([math.log(1.1), math.log(1.1), math.radians(10), 0.0, 0.1, 0.1], device=generator.device)
+    components = (2 * torch.rand(count, 6, generator=generator, device=generator.device) - 1) * reach
+    components = torch.cat([components[:, :2].exp(), components[:, 2:]], dim=1)
+    affine = Affine()
+    return affine(affine.from_components(components))
+
+
+def _mix(*numbers: int) -> int:
+    """One 63-bit seed of several numbers (splitmix64)."""
+    state = 0
+    for number in numbers:
+        state = (state ^ number) + 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF
+        state = (state ^ state >> 30) * 0xBF58476D1CE4E5B9 & 0xFFFFFFFFFFFFFFFF
+        state = (state ^ state >> 27) * 0x94D049BB133111EB & 0xFFFFFFFFFFFFFFFF
+        state ^= state >> 31
+    return state >> 1

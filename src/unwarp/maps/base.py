@@ -1,0 +1,78 @@
+"""What every map can do."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from unwarp.checks import check_size
+from unwarp.coordinates import identity_grid
+
+
+class Map(ABC):
+    """A batch of functions from output to input coordinates (a *pull* map), `[N]` or `[N, K]` of them.
+
+    `a @ b` is the map that applies `b` first: warping by `a` and the result by `b` is warping once by `a @ b`.
+    """
+
+    @property
+    @abstractmethod
+    def ndim(self) -> int:
+        """Number of spatial dimensions D."""
+
+    @property
+    @abstractmethod
+    def batch(self) -> tuple[int, ...]:
+        """`(N,)` or `(N, K)`."""
+
+    @property
+    @abstractmethod
+    def dtype(self) -> torch.dtype:
+        """float32 or float64."""
+
+    @property
+    @abstractmethod
+    def device(self) -> torch.device:
+        """Where the map's tensors are."""
+
+    @abstractmethod
+    def __call__(self, points: Tensor) -> Tensor:
+        """Input coordinates of the output `points [*batch, ..., D]`, of the same shape.
+
+        The batch axes of `points` may be 1, for points that all maps share. ValueError if the shape does not fit.
+        """
+
+    @abstractmethod
+    def jacobian(self, points: Tensor) -> Tensor:
+        """Derivatives `[*batch, ..., D, D]` at `points [*batch, ..., D]`: row i holds those of coordinate i."""
+
+    @abstractmethod
+    def each(self, change: Callable[[Tensor], Tensor]) -> Self:
+        """The same kind of map with `change` applied to each of its batched tensors."""
+
+    def grid(self, size: Sequence[int]) -> Tensor:
+        """Input coordinates `[*batch, *size, D]` of every pixel centre of an output of that size."""
+        check_size(size, self.ndim)
+        points = identity_grid(size, dtype=self.dtype, device=self.device)
+        return self(points.reshape(*(1 for _ in self.batch), *size, self.ndim))
+
+    def inverse(self) -> "Map":
+        """The map from input to output coordinates. ValueError where it has no closed form or does not exist."""
+        raise ValueError(f"inverse: wanted a map with a closed-form inverse, got {type(self).__name__}")
+
+    def detach(self) -> Self:
+        """The same map, cut off from the graph."""
+        return self.each(torch.Tensor.detach)
+
+    def __getitem__(self, index: Any) -> Self:
+        """Maps chosen along the batch axes; wants a slice, mask or index tensor, so that the batch axis stays."""
+        if isinstance(index, int):
+            index = slice(index, index + 1 or None)
+        return self.each(lambda tensor: tensor[index])
+
+    def __matmul__(self, other: "Map") -> "Map":
+        from unwarp.maps.chain import compose  # chain imports this file
+
+        return compose(self, other)

@@ -1,0 +1,67 @@
+"""Composition of maps."""
+
+from collections.abc import Callable
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from unwarp.maps.base import Map
+from unwarp.maps.linear import LinearMap
+
+
+class ChainMap(Map):
+    """`outer(inner(points))` for maps that do not merge into one of their own kind."""
+
+    def __init__(self, outer: Map, inner: Map) -> None:
+        self.outer, self.inner = outer, inner
+
+    @property
+    def ndim(self) -> int:
+        """Number of spatial dimensions D."""
+        return self.outer.ndim
+
+    @property
+    def batch(self) -> tuple[int, ...]:
+        """`(N,)` or `(N, K)`."""
+        return tuple(torch.broadcast_shapes(self.outer.batch, self.inner.batch))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """float32 or float64."""
+        return torch.promote_types(self.outer.dtype, self.inner.dtype)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the maps' tensors are."""
+        return self.outer.device
+
+    def __call__(self, points: Tensor) -> Tensor:
+        """Input coordinates of `points [*batch, ..., D]`."""
+        return self.outer(self.inner(points))
+
+    def jacobian(self, points: Tensor) -> Tensor:
+        """Chain rule: the outer Jacobian at the inner image, times the inner one."""
+        return self.outer.jacobian(self.inner(points)) @ self.inner.jacobian(points)
+
+    def inverse(self) -> Map:
+        """The inverses in reverse order. ValueError where one of them has none."""
+        return self.inner.inverse() @ self.outer.inverse()
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> Self:
+        """The chain with `change` applied to the tensors of both maps."""
+        return type(self)(self.outer.each(change), self.inner.each(change))
+
+
+def compose(outer: Map, inner: Map) -> Map:
+    """The map `outer(inner(points))`; linear maps merge into one matrix. ValueError if they do not fit together."""
+    if not isinstance(inner, Map):
+        raise TypeError(f"a @ b: wanted a Map on both sides, got {type(inner).__name__}")
+    if outer.ndim != inner.ndim or len(outer.batch) != len(inner.batch):
+        raise ValueError(
+            f"a @ b: wanted maps of the same dimension and kind of batch, got {outer.ndim}-D {outer.batch} and "
+            f"{inner.ndim}-D {inner.batch}"
+        )
+    if isinstance(outer, LinearMap) and isinstance(inner, LinearMap):
+        return outer.after(inner)
+    return ChainMap(outer, inner)

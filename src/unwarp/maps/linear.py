@@ -1,0 +1,129 @@
+"""Affine and projective maps: one matrix each."""
+
+from collections.abc import Callable, Sequence
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from unwarp.checks import check_matrix, check_points, check_size
+from unwarp.coordinates import pixel_centers
+from unwarp.maps.base import Map
+
+# Points at or beyond the horizon of a projective map (w <= 0) are sent far out, where they read as outside.
+HORIZON = 1e-3
+
+
+class LinearMap(Map):
+    """A map that is linear in homogeneous coordinates.
+
+    Args:
+        matrix: `[*batch, D, D+1]` for affine maps, `[*batch, D+1, D+1]` for projective ones; rows and columns in
+            (x, y, z) order; float32 or float64. A projective matrix must have w > 0 where it looks.
+
+    Raises:
+        TypeError, ValueError: for another dtype or shape.
+    """
+
+    def __init__(self, matrix: Tensor) -> None:
+        check_matrix(matrix)
+        self.matrix = matrix
+
+    @property
+    def ndim(self) -> int:
+        """Number of spatial dimensions D."""
+        return self.matrix.shape[-1] - 1
+
+    @property
+    def batch(self) -> tuple[int, ...]:
+        """`(N,)` or `(N, K)`."""
+        return tuple(self.matrix.shape[:-2])
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """float32 or float64."""
+        return self.matrix.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the matrix is."""
+        return self.matrix.device
+
+    @property
+    def is_affine(self) -> bool:
+        """Whether the matrix has no projective row."""
+        return self.matrix.shape[-2] == self.ndim
+
+    @property
+    def homogeneous(self) -> Tensor:
+        """The square matrix `[*batch, D+1, D+1]`."""
+        if not self.is_affine:
+            return self.matrix
+        last = torch.zeros_like(self.matrix[..., :1, :])
+        last[..., -1] = 1
+        return torch.cat([self.matrix, last], dim=-2)
+
+    def __call__(self, points: Tensor) -> Tensor:
+        """Input coordinates of `points [*batch, ..., D]`."""
+        check_points(points, self.ndim, self.batch)
+        return self._divide(self._combine(points.unbind(-1)))
+
+    def grid(self, size: Sequence[int]) -> Tensor:
+        """Input coordinates `[*batch, *size, D]` of every pixel centre."""
+        check_size(size, self.ndim)
+        axes = []
+        for axis, count in enumerate(size):
+            centers = pixel_centers(count, dtype=self.dtype, device=self.device)
+            shape = [1] * (len(self.batch) + self.ndim)
+            shape[len(self.batch) + axis] = count
+            axes.append(centers.reshape(shape))
+        return self._divide(self._combine(axes[::-1]))
+
+    def _combine(self, coordinates: Sequence[Tensor]) -> Tensor:
+        # Sums of products, not a matmul: autocast and TF32 would round the coordinates.
+        spread = (..., *(None for _ in range(coordinates[0].ndim - len(self.batch))), slice(None))
+        total = self.matrix[..., -1][spread]
+        for axis in range(self.ndim):
+            total = total + self.matrix[..., axis][spread] * coordinates[axis].unsqueeze(-1)
+        return total
+
+    def _divide(self, combined: Tensor) -> Tensor:
+        if self.is_affine:
+            return combined
+        return combined[..., :-1] / combined[..., -1:].clamp_min(HORIZON)
+
+    def jacobian(self, points: Tensor) -> Tensor:
+        """Derivatives `[*batch, ..., D, D]`; the same everywhere for an affine map."""
+        check_points(points, self.ndim, self.batch)
+        spread = (..., *(None for _ in range(points.ndim - 1 - len(self.batch))), slice(None), slice(None))
+        matrix = self.matrix[spread]
+        linear = matrix[..., :-1]
+        if self.is_affine:
+            shape = torch.broadcast_shapes(points.shape[:-1], linear.shape[:-2])
+            return linear.expand(*shape, self.ndim, self.ndim)
+        combined = self._combine(points.unbind(-1))
+        w = combined[..., -1:].clamp_min(HORIZON)
+        ahead = (combined[..., -1:] > HORIZON).to(w.dtype)
+        image = (combined[..., :-1] / w * ahead).unsqueeze(-1)
+        return (linear[..., :-1, :] - image * linear[..., -1:, :]) / w.unsqueeze(-1)
+
+    def inverse(self) -> "LinearMap":
+        """The inverse map. ValueError naming the first singular matrix, if there is one."""
+        try:
+            inverse = torch.linalg.inv(self.homogeneous)
+        except torch.linalg.LinAlgError as error:
+            raise ValueError(f"inverse: wanted matrices that can be inverted, got a singular one ({error})") from error
+        return LinearMap(inverse[..., :-1, :] if self.is_affine else inverse)
+
+    def after(self, inner: "LinearMap") -> "LinearMap":
+        """The map `self(inner(points))` as one matrix."""
+        matrix = _product(self.homogeneous, inner.homogeneous)
+        return LinearMap(matrix[..., :-1, :] if self.is_affine and inner.is_affine else matrix)
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> Self:
+        """The map of the changed matrix."""
+        return type(self)(change(self.matrix))
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    return (a.unsqueeze(-1) * b.unsqueeze(-3)).sum(-2)

@@ -1,0 +1,102 @@
+"""The networks by name."""
+
+import math
+from collections.abc import Sequence
+
+from torch import nn
+
+from unwarp.checks import check_choice
+from unwarp.models.classifier import Classifier
+from unwarp.models.convnet import convnet
+from unwarp.models.jaderberg import cnn, fcn
+from unwarp.nn import Localization, SpatialTransformer, convolutional, fully_connected
+from unwarp.transforms import (
+    Affine,
+    Attention,
+    Bounded,
+    Projective,
+    Rotation,
+    Similarity,
+    ThinPlateSpline,
+    Transform,
+    Translation,
+)
+
+MODELS = ("fcn", "cnn", "convnet", "st-fcn", "st-cnn", "st-convnet")
+TRANSFORMS = ("translation", "attention", "rotation", "similarity", "affine", "projective", "tps")
+
+# Wide enough for everything the recipes do to a picture, narrow enough that a picture stays in sight.
+BOUNDS = {"scale": (0.25, 2.5), "angle": math.pi, "shear": 1.0, "translation": 1.0, "perspective": 0.4, "offset": 0.5}
+
+
+def build_transform(name: str, *, bounded: bool = False, regularization: float = 0.0) -> Transform:
+    """The 2-D transform of that name (one of `TRANSFORMS`; "tps" over 4×4 points), kept within `BOUNDS` if asked for."""
+    check_choice("transform", name, TRANSFORMS)
+    if name == "tps":
+        transform: Transform = ThinPlateSpline((4, 4), regularization=regularization)
+    else:
+        families = (Translation, Attention, Rotation, Similarity, Affine, Projective)
+        transform = dict(zip(TRANSFORMS, families, strict=False))[name]()
+    if not bounded:
+        return transform
+    return Bounded(transform, **{kind: bound for kind, bound in BOUNDS.items() if kind in transform.kinds})
+
+
+def build_model(
+    name: str,
+    in_shape: Sequence[int],
+    num_classes: int,
+    *,
+    transform: Transform | None = None,
+    num_transformers: int = 1,
+    crop: Sequence[int] | None = None,
+    leash: float = 1.0,
+    dropout: float = 0.0,
+    parameters: int = 400_000,
+    backbone: nn.Module | None = None,
+) -> Classifier:
+    """A classifier by name.
+
+    Args:
+        name: one of `MODELS`: "fcn" and "cnn" are the paper's, "convnet" is smaller and of its time; "st-" puts spatial
+            transformers before it.
+        in_shape: `(C, H, W)` of the images.
+        num_classes: number of classes.
+        transform: what theta of the spatial transformers means; affine if None.
+        num_transformers: how many follow each other, in the "st-" models.
+        crop: spatial size of their output; that of the images if None.
+        leash: see `SpatialTransformer`.
+        dropout: before the last layer of the classifier.
+        parameters: about how many, for the whole of the paper's networks.
+        backbone: a module from images to logits, to take the place of the classification network.
+
+    Raises:
+        ValueError: for a name that is not known, or images too small for the network.
+    """
+    check_choice("model", name, MODELS)
+    base = name.removeprefix("st-")
+    transformers = []
+    if name.startswith("st-"):
+        transform = Affine() if transform is None else transform
+        crop = tuple(in_shape[1:]) if crop is None else tuple(crop)
+        seen = tuple(in_shape)
+        for _ in range(num_transformers):
+            localization = _localization(base, seen, transform)
+            transformers.append(SpatialTransformer(localization, transform, crop, leash=leash))
+            seen = (in_shape[0], *crop)
+        in_shape = seen
+    if backbone is None:
+        left = parameters - sum(p.numel() for transformer in transformers for p in transformer.parameters())
+        if base == "convnet":
+            backbone = convnet(in_shape, num_classes, dropout=dropout)
+        else:
+            backbone = {"fcn": fcn, "cnn": cnn}[base](in_shape, num_classes, parameters=left, dropout=dropout)
+    return Classifier(backbone, transformers)
+
+
+def _localization(base: str, in_shape: Sequence[int], transform: Transform) -> Localization:
+    if base == "fcn":
+        return fully_connected(in_shape, transform)
+    if base == "cnn":
+        return convolutional(in_shape, transform)
+    return convolutional(in_shape, transform, channels=(16, 32), hidden=32, normalize=True)

@@ -1,0 +1,74 @@
+"""The classification networks of the spatial transformer paper (arXiv 1506.02025, A.4).
+
+The paper gives every network "around 400k parameters" and 32 to 64 filters per layer, which cannot both hold for the
+convolutional one; here the width follows from the number of parameters asked for.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import nn
+
+_WIDEST = 4096
+
+
+def fcn(in_shape: Sequence[int], num_classes: int, *, parameters: int = 400_000, dropout: float = 0.0) -> nn.Module:
+    """Two hidden layers and a classifier, fully connected, as wide as `parameters` allow, for images `(C, H, W)`."""
+
+    def make(width: int) -> nn.Module:
+        pixels = in_shape[0] * in_shape[1] * in_shape[2]
+        return nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(pixels, width),
+            nn.ReLU(),
+            nn.Linear(width, width),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(width, num_classes),
+        )
+
+    return make(_width(make, parameters))
+
+
+def cnn(in_shape: Sequence[int], num_classes: int, *, parameters: int = 400_000, dropout: float = 0.0) -> nn.Module:
+    """Convolutions of 9×9 and 7×7, each with 2× max-pooling, and a classifier, for images `(C, H, W)` of 23 and more.
+
+    Raises:
+        ValueError: for smaller images.
+    """
+    size = [((extent - 8) // 2 - 6) // 2 for extent in in_shape[1:]]
+    if min(size) < 1:
+        raise ValueError(f"in_shape: wanted images of at least 24×24 for the paper's CNN, got {tuple(in_shape)}")
+
+    def make(width: int) -> nn.Module:
+        return nn.Sequential(
+            nn.Conv2d(in_shape[0], width, 9),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(width, width, 7),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+            nn.Dropout(dropout),
+            nn.Linear(width * size[0] * size[1], num_classes),
+        )
+
+    return make(_width(make, parameters))
+
+
+def _width(make: Callable[[int], nn.Module], parameters: int) -> int:
+    """The largest width whose network has no more than that many parameters."""
+    low, high = 1, _WIDEST
+    while low < high:
+        middle = (low + high + 1) // 2
+        # On the meta device a network costs nothing to make.
+        if _count_on_meta(make, middle) <= parameters:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _count_on_meta(make: Callable[[int], nn.Module], width: int) -> int:
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in make(width).parameters())

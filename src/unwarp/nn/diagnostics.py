@@ -1,0 +1,98 @@
+"""What to watch while a spatial transformer trains."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from unwarp.coordinates import identity_grid
+from unwarp.maps import Map
+
+
+class CollapseWarning(UserWarning):
+    """A spatial transformer shows nothing of its input any more."""
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """A batch of maps in numbers, each of the shape of the map's batch.
+
+    Attributes:
+        outside: share of the samples that lie outside the image, 0 to 1.
+        scale: extent of the input seen, relative to the identity; under 1 is zoomed in.
+        rotation: mean rotation in radians, -π to π in 2-D; in 3-D the size of the rotation, 0 in 1-D.
+        folds: share of the samples where the map turns the image inside out (det J ≤ 0).
+    """
+
+    outside: Tensor
+    scale: Tensor
+    rotation: Tensor
+    folds: Tensor
+
+    def means(self) -> dict[str, Tensor]:
+        """Batch means, to log; the mean of |rotation| is what says how much is turned."""
+        return {
+            "outside": self.outside.mean(),
+            "scale": self.scale.mean(),
+            "rotation": self.rotation.abs().mean(),
+            "folds": self.folds.mean(),
+        }
+
+
+@torch.no_grad()
+def diagnose(pull: Map, size: Sequence[int]) -> Diagnosis:
+    """What a map does to an output of that size: what it misses, its scale and rotation, and where it folds."""
+    batch = len(pull.batch)
+    points = identity_grid(size, dtype=pull.dtype, device=pull.device).reshape(*(1,) * batch, -1, pull.ndim)
+    jacobian = pull.jacobian(points)
+    determinant = torch.linalg.det(jacobian)
+    coordinates = pull.grid(size).flatten(batch, -2)
+    # Written so that a coordinate that is no number counts as outside.
+    inside = (coordinates.abs() <= 1).all(-1)
+    return Diagnosis(
+        outside=1 - inside.to(pull.dtype).mean(-1),
+        scale=determinant.abs().mean(-1) ** (1 / pull.ndim),
+        rotation=_rotation(jacobian.mean(-3)),
+        folds=(determinant <= 0).to(pull.dtype).mean(-1),
+    )
+
+
+def warn_if_collapsed(image: Tensor, warped: Tensor, diagnosis: Diagnosis, *, share: float = 0.99) -> bool:
+    """Warn with `CollapseWarning`, and return True, if the warped batch shows nothing of the images.
+
+    That is: all samples outside, or an output that is constant though its input is not, for at least that share of it.
+    """
+    if image.shape[0] == 0:
+        return False
+    lost = diagnosis.outside >= 1
+    flat = _is_flat(warped.flatten(len(diagnosis.outside.shape)))
+    blank = flat & ~_is_flat(image.flatten(1)).reshape(-1, *(1,) * (flat.ndim - 1))
+    collapsed = (lost | blank).to(torch.float32).mean().item()
+    if collapsed < share:
+        return False
+    warnings.warn(
+        f"the spatial transformer has collapsed: {collapsed:.0%} of its outputs show nothing of their image "
+        f"(samples outside {diagnosis.outside.mean().item():.0%}, scale {diagnosis.scale.mean().item():.3g}); "
+        "lower the learning rate of the localization network, bound theta, or give the transformer a leash",
+        CollapseWarning,
+        stacklevel=2,
+    )
+    return True
+
+
+def _is_flat(values: Tensor) -> Tensor:
+    return values.float().amax(-1) - values.float().amin(-1) <= 1e-6
+
+
+def _rotation(jacobian: Tensor) -> Tensor:
+    if jacobian.shape[-1] == 1:
+        return torch.zeros_like(jacobian[..., 0, 0])
+    if jacobian.shape[-1] == 2:
+        return torch.atan2(
+            jacobian[..., 1, 0] - jacobian[..., 0, 1], jacobian[..., 0, 0] + jacobian[..., 1, 1]
+        )
+    left, _, right = torch.linalg.svd(torch.nan_to_num(jacobian))
+    trace = (left @ right).diagonal(dim1=-2, dim2=-1).sum(-1)
+    return torch.acos(((trace - 1) / 2).clamp(-1, 1))

@@ -1,0 +1,119 @@
+"""The spatial transformer module (arXiv 1506.02025, section 3)."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from unwarp.checks import check_choice, check_image, check_positive, check_size
+from unwarp.maps import Map
+from unwarp.sampling import MODES, PADDINGS
+from unwarp.transforms import Transform
+from unwarp.warping import warp
+
+_LEASH_POINTS = 5
+
+
+class Aligned(NamedTuple):
+    """What a spatial transformer did: the warped image, the theta it predicted and the map that theta means."""
+
+    image: Tensor
+    theta: Tensor
+    pull: Map
+
+
+class SpatialTransformer(nn.Module):
+    """Predicts a map from its input and reads the input through it; drops into any place of a network.
+
+    Args:
+        localization: a module from `[N, C, *in]` to theta `[N, P]`, or `[N, K, P]` for K outputs of each input.
+        transform: what theta means.
+        size: spatial size of the output; that of the input if None.
+        mode: interpolation; see `unwarp.sample`.
+        padding: what lies outside the input; see `unwarp.sample`.
+        fill: the value outside for `padding="constant"`.
+        leash: weight of a pull back into the picture for maps that have left it altogether, whose own gradient is 0.
+            It acts in the backward pass only: the output, and the gradient of maps that see the picture, stay as they
+            are. 0 is none; 1 is a good value.
+
+    Raises:
+        ValueError: for words, sizes or weights that are not of this form.
+    """
+
+    def __init__(
+        self,
+        localization: nn.Module,
+        transform: Transform,
+        size: Sequence[int] | None = None,
+        *,
+        mode: str = "linear",
+        padding: str = "zeros",
+        fill: float = 0.0,
+        leash: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if not isinstance(transform, Transform):
+            raise TypeError(f"transform: wanted an unwarp.Transform, got {type(transform).__name__}")
+        check_choice("mode", mode, MODES)
+        check_choice("padding", padding, PADDINGS)
+        check_positive("leash", leash, allow_zero=True)
+        if size is not None:
+            check_size(size, transform.ndim)
+        self.localization = localization
+        self.transform = transform
+        self.size = None if size is None else tuple(size)
+        self.mode, self.padding, self.fill, self.leash = mode, padding, fill, leash
+
+    def forward(self, image: Tensor) -> Tensor:
+        """The warped image `[N, C, *size]` (or `[N, K, C, *size]`) of `image [N, C, *in]`."""
+        return self.align(image).image
+
+    def align(self, image: Tensor) -> Aligned:
+        """The warped image with the theta and the map behind it, to regularise or draw them."""
+        theta, pull = self.locate(image)
+        return Aligned(self.warp(image, pull), theta, pull)
+
+    def locate(self, image: Tensor) -> tuple[Tensor, Map]:
+        """Theta and the map predicted for `image [N, C, *in]`, without warping it."""
+        check_image(image)
+        theta = self.localization(image)
+        pull = self.transform(theta)
+        if self.leash > 0 and theta.requires_grad:
+            theta = _AddGradient.apply(theta, self.leash * _distance_of_the_lost(pull))
+            pull = self.transform(theta)
+        return theta, pull
+
+    def warp(self, image: Tensor, pull: Map) -> Tensor:
+        """`image` read through `pull`, with this module's size, mode and padding."""
+        return warp(image, pull, self.size, mode=self.mode, padding=self.padding, fill=self.fill)
+
+    def extra_repr(self) -> str:
+        """What a print of the module says besides its children."""
+        return f"size={self.size}, mode={self.mode}, padding={self.padding}, leash={self.leash}"
+
+
+def _distance_of_the_lost(pull: Map) -> Tensor:
+    """Mean squared distance outside the picture, summed over the maps that see nothing of it."""
+    excess = (pull.grid((_LEASH_POINTS,) * pull.ndim).abs() - 1).clamp_min(0)
+    squared = excess.square().sum(-1).flatten(len(pull.batch))
+    lost = (squared > 0).all(-1)
+    return torch.where(lost, squared.mean(-1), torch.zeros_like(squared[..., 0])).sum()
+
+
+class _AddGradient(torch.autograd.Function):
+    """Identity of its first argument; in the backward pass the second is added to the loss."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(value: Tensor, loss: Tensor) -> Tensor:
+        return value.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[1])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
+        return gradients[0], torch.ones_like(ctx.saved_tensors[0])

@@ -1,0 +1,107 @@
+"""`report.html`: one self-contained page for a run."""
+
+import base64
+import csv
+import io
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, select_autoescape
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from unwarp import figures
+from unwarp.report.film import write_film
+from unwarp.report.table import COLUMNS, result_row
+from unwarp.tasks.evaluation import load_evaluation
+from unwarp.tasks.run_folder import RunFolder
+
+_PANELS = {
+    "val_error": "validation error, %",
+    "train_loss": "training loss",
+    "pose_outside": "share of samples outside",
+}
+
+
+def write_report(run: RunFolder) -> Path:
+    """Write `report.html`, `filmstrip.gif` and `mean_pictures.png` into the folder of a run; returns the page.
+
+    Raises:
+        ValueError: if no model of the run is finished.
+    """
+    results = run.results()
+    if not results:
+        raise ValueError(f"run: wanted a finished run, but none of {', '.join(run.models)} in {run.path} is finished")
+    logs = {model: _read_log(run.folder(model) / "metrics.csv") for model in results}
+    panels = [name for name in _PANELS if any(name in log for log in logs.values())]
+    film = write_film(run, results)
+    environment = Environment(loader=PackageLoader("unwarp", "report"), autoescape=select_autoescape())
+    page = environment.get_template("report.html").render(
+        title=run.path.resolve().name,
+        columns=COLUMNS,
+        rows=[result_row(model, record) for model, record in results.items()],
+        records=results,
+        curves=_embed(figures.curves(logs, panels, [_PANELS[name] for name in panels]), "learning curves"),
+        film=None if film is None else _image(film.read_bytes(), "gif", "the same pictures after each epoch"),
+        models=[_model_section(run, model) for model in results],
+        options=run.options.flat(),
+    )
+    file = run.path / "report.html"
+    file.write_text(page)
+    return file
+
+
+def _model_section(run: RunFolder, model: str) -> dict[str, Any]:
+    arrays = load_evaluation(run.folder(model) / "evaluation.npz")
+    classes = [str(name) for name in arrays["classes"]]
+    straightens = "gallery_outline" in arrays
+    mesh = run.options.model.transform == "tps"
+    section: dict[str, Any] = {"name": model, "straightens": straightens}
+    after = arrays["mean_after"] if straightens else None
+    means = figures.mean_pictures(arrays["mean_before"], after, classes)
+    if straightens:
+        means.savefig(run.path / "mean_pictures.png", dpi=110)
+    section["means"] = _embed(means, "mean picture of each class")
+    for part in ("gallery", "worst"):
+        pictures = {name.removeprefix(f"{part}_"): array for name, array in arrays.items() if name.startswith(part)}
+        if len(pictures["input"]):
+            section[part] = _embed(_gallery(pictures, classes, mesh=mesh), part)
+    if "pose_learned" in arrays:
+        section["poses"] = _embed(figures.poses(arrays["pose_learned"], arrays["pose_true"]), "learned and true pose")
+    section["confusion"] = _embed(figures.confusion(arrays["labels"], arrays["predicted"], classes), "confusion matrix")
+    return section
+
+
+def _gallery(pictures: dict[str, np.ndarray], classes: list[str], *, mesh: bool) -> Figure:
+    titles = []
+    for label, predicted, probability in zip(
+        pictures["label"], pictures["predicted"], pictures["probability"], strict=True
+    ):
+        right = label == predicted
+        titles.append(f"{classes[label]}" if right else f"{classes[label]} → {classes[predicted]} {probability:.0%}")
+    return figures.gallery(pictures["input"], pictures["output"], pictures.get("outline"), titles, mesh=mesh)
+
+
+def _read_log(file: Path) -> dict[str, list[tuple[int, float]]]:
+    """What was logged, by name: (epoch, value)."""
+    log: dict[str, list[tuple[int, float]]] = defaultdict(list)
+    if file.exists():
+        with file.open(newline="") as lines:
+            for row in csv.DictReader(lines):
+                for name, value in row.items():
+                    if value and name not in ("epoch", "step"):
+                        log[name].append((int(row["epoch"]) + 1, float(value)))
+    return log
+
+
+def _embed(figure: Figure, text: str) -> Markup:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return _image(buffer.getvalue(), "png", text)
+
+
+def _image(data: bytes, kind: str, text: str) -> Markup:
+    encoded = base64.b64encode(data).decode()
+    return Markup('<img src="data:image/{};base64,{}" alt="{}">').format(kind, encoded, text)

@@ -1,0 +1,62 @@
+"""Interpolation and padding: the words, the weights of the taps, and where a tap outside the picture reads.
+
+What each padding reads beyond the row `a b c d` (`.` is nothing, `f` the fill value):
+
+    zeros       . . . [a b c d] . . .
+    constant    f f f [a b c d] f f f
+    border      a a a [a b c d] d d d
+    reflection  c b a [a b c d] d c b
+    wrap        b c d [a b c d] a b c
+"""
+
+import torch
+from torch import Tensor
+
+MODES = ("nearest", "linear", "cubic")
+PADDINGS = ("zeros", "constant", "border", "reflection", "wrap")
+
+# Keys' cubic convolution with the slope that OpenCV and torch use, so that ported models keep their numbers.
+CUBIC_SLOPE = -0.75
+
+
+def taps(position: Tensor, tolerance: float, mode: str) -> list[tuple[Tensor, Tensor | None]]:
+    """Pixel indices (integral, same dtype as `position`) and their weights (None for 1) along one axis.
+
+    Args:
+        position: pixel coordinates of any shape, finite.
+        tolerance: how far rounding alone may have moved a position, in pixels. A position that near to a pixel centre
+            is that centre, so that aligned samples return the pixel itself.
+        mode: one of `MODES`.
+    """
+    if mode == "nearest":
+        return [(torch.floor(position.detach() + (0.5 + tolerance)), None)]
+    centre = torch.round(position.detach())
+    offset = centre - position.detach()
+    position = position + torch.where(offset.abs() <= tolerance, offset, torch.zeros_like(offset))
+    first = torch.floor(position.detach())
+    fraction = position - first
+    if mode == "linear":
+        return [(first, 1 - fraction), (first + 1, fraction)]
+    distances = (1 + fraction, fraction, 1 - fraction, 2 - fraction)
+    weights = (_cubic_far, _cubic_near, _cubic_near, _cubic_far)
+    return [(first + (k - 1), weights[k](distances[k])) for k in range(4)]
+
+
+def _cubic_near(distance: Tensor) -> Tensor:
+    return ((CUBIC_SLOPE + 2) * distance - (CUBIC_SLOPE + 3)) * distance * distance + 1
+
+
+def _cubic_far(distance: Tensor) -> Tensor:
+    return ((distance - 5) * distance + 8) * distance * CUBIC_SLOPE - 4 * CUBIC_SLOPE
+
+
+def read_index(index: Tensor, count: int, padding: str) -> tuple[Tensor, Tensor | None]:
+    """Index in `[0, count)` that a tap reads, and whether it lies in the picture (None: every tap reads something)."""
+    if padding == "border":
+        return index.clamp(0, count - 1), None
+    if padding == "reflection":
+        folded = torch.remainder(index, 2 * count)
+        return torch.minimum(folded, 2 * count - 1 - folded), None
+    if padding == "wrap":
+        return torch.remainder(index, count), None
+    return index.clamp(0, count - 1), (index >= 0) & (index < count)

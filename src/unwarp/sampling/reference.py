@@ -1,0 +1,75 @@
+"""The sampler in plain torch: it defines what every kernel must compute.
+
+Works for any dtype and device, under `torch.compile`, `vmap` and derivatives of every order.
+"""
+
+from itertools import product
+
+import torch
+from torch import Tensor
+
+from unwarp.coordinates import to_pixel
+from unwarp.sampling.modes import read_index, taps
+
+# Far beyond any picture, yet an exact integer in float32 and safe to turn into an index.
+_FARTHEST = float(2**30)
+
+
+def sample(image: Tensor, grid: Tensor, mode: str, padding: str, fill: Tensor | float) -> Tensor:
+    """`image [N, C, *in]` read at `grid [N, Q, D]`; gives `[N, C, Q]` in the image's dtype.
+
+    Coordinates and sums are float32, or float64 where image or grid is. A point with a non-finite coordinate reads the
+    fill value (0 unless `padding` is "constant").
+    """
+    in_size = image.shape[2:]
+    wide = torch.promote_types(grid.dtype, torch.float64 if image.dtype == torch.float64 else torch.float32)
+    finite = torch.isfinite(grid).all(-1)
+    points = torch.where(finite.unsqueeze(-1), grid, torch.zeros_like(grid)).to(wide)
+    positions = to_pixel(points, in_size).clamp(-_FARTHEST, _FARTHEST).unbind(-1)[::-1]
+
+    # Gradients of many samples meet in one pixel: they must be summed in the wide dtype.
+    source = image.to(wide) if image.requires_grad else image
+    source = source.flatten(2)
+
+    # Rounding moves a pixel coordinate by a few times this: one ulp of a coordinate near 1, times half the extent.
+    precision = 2 * torch.finfo(grid.dtype).eps
+    axes = []
+    inside = None
+    stride = 1
+    for position, count in zip(reversed(positions), reversed(in_size), strict=True):
+        axis = []
+        weight_inside = None
+        for index, weight in taps(position, precision * count, mode):
+            index, valid = read_index(index, count, padding)
+            if valid is not None:
+                valid = valid.to(wide)
+                weight = valid if weight is None else weight * valid
+                weight_inside = weight if weight_inside is None else weight_inside + weight
+            axis.append((index.long() * stride, weight))
+        if weight_inside is not None:
+            inside = weight_inside if inside is None else inside * weight_inside
+        axes.insert(0, axis)
+        stride = stride * count
+
+    total = None
+    for combination in product(*axes):
+        index, weight = combination[0]
+        for next_index, next_weight in combination[1:]:
+            index = index + next_index
+            if next_weight is not None:
+                weight = next_weight if weight is None else weight * next_weight
+        value = source.gather(2, index.unsqueeze(1).expand(-1, source.shape[1], -1)).to(wide)
+        if weight is not None:
+            value = value * weight.unsqueeze(1)
+        total = value if total is None else total + value
+    assert total is not None
+
+    background = torch.zeros((), dtype=wide, device=image.device)
+    if padding == "constant":
+        background = torch.as_tensor(fill, dtype=wide, device=image.device).reshape(-1, 1)
+        assert inside is not None
+        total = total + background * (1 - inside).unsqueeze(1)
+    total = torch.where(finite.unsqueeze(1), total, background)
+    if image.dtype == torch.uint8:
+        total = total.round().clamp(0, 255)
+    return total.to(image.dtype)

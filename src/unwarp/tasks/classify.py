@@ -1,0 +1,131 @@
+"""Classify pictures, with or without spatial transformers before the network."""
+
+import math
+from typing import Any
+
+import lightning as L
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, OneCycleLR
+from torchmetrics.classification import MulticlassAccuracy
+
+from unwarp import losses
+from unwarp.data.batches import Batch
+from unwarp.maps import Map, SplineMap
+from unwarp.models import Classifier
+from unwarp.nn import diagnose, parameter_groups, warn_if_collapsed
+from unwarp.tasks.options import TrainingOptions
+from unwarp.transforms import Similarity
+from unwarp.warping import warp
+
+_WARM_UP = 0.2
+# Points for the regularisers; maps are smooth, so that a coarse grid says enough.
+_REGULARIZER_SIZE = (8, 8)
+# The known moves of the consistency loss: log-scale, angle, shift.
+_CONSISTENCY_REACH = (math.log(1.25), math.pi / 4, 0.2, 0.2)
+
+
+class ClassifyTask(L.LightningModule):
+    """Trains a classifier; logs its error and what its spatial transformers do.
+
+    Args:
+        model: the network.
+        num_classes: number of classes.
+        options: how to train it.
+        seed: of what is random in a training step.
+    """
+
+    def __init__(self, model: Classifier, num_classes: int, options: TrainingOptions, seed: int = 0) -> None:
+        super().__init__()
+        self.model, self.options, self.seed = model, options, seed
+        self.validation_accuracy = MulticlassAccuracy(num_classes, average="micro")
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits `[N, classes]`."""
+        return self.model(images)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Seed dropout and the like by the step, so that a resumed run goes on as if it had never stopped."""
+        torch.manual_seed(self.seed * 1_000_003 + self.global_step)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Cross-entropy plus the regularisers that have a weight."""
+        seen = self.model.straighten(batch.images)
+        logits = self.model.backbone(seen.image).float()
+        loss = F.cross_entropy(logits, batch.labels, label_smoothing=self.options.label_smoothing)
+        self.log("train_loss", loss, on_step=False, on_epoch=True)
+        error = 100 * (logits.argmax(1) != batch.labels).float().mean()
+        self.log("train_error", error, on_step=False, on_epoch=True)
+        if seen.pull is not None:
+            loss = loss + self._regularization(batch.images, seen.pull)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Log loss, error in percent and the diagnosis of the maps."""
+        seen = self.model.straighten(batch.images)
+        logits = self.model.backbone(seen.image).float()
+        self.validation_accuracy(logits, batch.labels)
+        count = len(batch.labels)
+        self.log("val_loss", F.cross_entropy(logits, batch.labels), batch_size=count, sync_dist=True)
+        if seen.pull is None:
+            return
+        diagnosis = diagnose(seen.pull, seen.image.shape[2:])
+        for name, value in diagnosis.means().items():
+            self.log(f"pose_{name}", value, batch_size=count, sync_dist=True)
+        if batch_idx == 0 and not self.trainer.sanity_checking:
+            warn_if_collapsed(batch.images, seen.image, diagnosis)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the validation error in percent."""
+        self.log("val_error", 100 * (1 - self.validation_accuracy.compute()), prog_bar=True)
+        self.validation_accuracy.reset()
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """The optimiser with its schedule, stepped after every batch."""
+        options = self.options
+        groups = parameter_groups(self.model, lr=options.lr, localization_factor=options.localization_factor)
+        if options.optimizer == "adamw":
+            optimizer: torch.optim.Optimizer = torch.optim.AdamW(groups, weight_decay=options.weight_decay)
+        else:
+            optimizer = torch.optim.SGD(groups, momentum=0.9, weight_decay=options.weight_decay)
+        steps = max(2, int(self.trainer.estimated_stepping_batches))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self._schedule(optimizer, steps), "interval": "step"}}
+
+    def _schedule(self, optimizer: torch.optim.Optimizer, steps: int) -> LRScheduler:
+        match self.options.schedule:
+            case "onecycle":
+                highest = [group["lr"] for group in optimizer.param_groups]
+                return OneCycleLR(optimizer, highest, total_steps=steps, pct_start=_WARM_UP)
+            case "cosine":
+                return CosineAnnealingLR(optimizer, steps)
+            case "step":
+                return LambdaLR(optimizer, lambda step: 0.1 ** (3 * step // steps))
+            case _:
+                return LambdaLR(optimizer, lambda step: 1.0)
+
+    def _regularization(self, images: Tensor, pull: Map) -> Tensor:
+        options = self.options
+        total = torch.zeros((), device=images.device)
+        if options.consistency:
+            known = _random_similarity(len(images), images.device)
+            moved = self.model.straighten(warp(images, known)).pull
+            assert moved is not None
+            consistency = losses.transformation_consistency(pull, moved, known, _REGULARIZER_SIZE)
+            self.log("train_consistency", consistency, on_step=False, on_epoch=True)
+            total = total + options.consistency * consistency
+        if options.identity_prior:
+            total = total + options.identity_prior * losses.identity_prior(pull, _REGULARIZER_SIZE)
+        if options.outside:
+            total = total + options.outside * losses.outside(pull, _REGULARIZER_SIZE)
+        if options.shrinkage:
+            total = total + options.shrinkage * losses.shrinkage(pull, _REGULARIZER_SIZE)
+        if options.bending and isinstance(pull, SplineMap):
+            total = total + options.bending * losses.bending_energy(pull)
+        return total
+
+
+def _random_similarity(count: int, device: torch.device) -> Map:
+    reach = torch.tensor(_CONSISTENCY_REACH, device=device)
+    theta = (2 * torch.rand(count, 4, device=device) - 1) * reach
+    return Similarity()(torch.cat([theta[:, :1].exp(), theta[:, 1:]], dim=1))

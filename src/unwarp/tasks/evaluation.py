@@ -1,0 +1,111 @@
+"""Measure a trained classifier on the test pictures, and keep what a report shows of it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unwarp.data.batches import PictureBatches
+from unwarp.maps import LinearMap, Map
+from unwarp.models import Classifier
+from unwarp.nn import diagnose
+
+_GALLERY = 16
+_OUTLINE = (9, 9)
+_POSES = 2000
+
+
+@torch.no_grad()
+def evaluate(model: Classifier, batches: PictureBatches, device: torch.device) -> dict[str, np.ndarray]:
+    """Run a model over the test pictures, in full precision.
+
+    Returns:
+        Arrays by name: `classes`, their names; `labels`, `predicted`, `probability` of each test picture; `mean_before`, `mean_after`
+        `[classes, C, H, W]`, the mean picture of each class; the `gallery_*` and `worst_*` pictures (the first of the
+        test set, and the most confident errors) with `*_outline [n, 9, 9, 2]`, where the straightened picture lies in
+        the input; and, where they are known, `pose_learned` and `pose_true` `[n, 4]`: rotation in radians, log-scale
+        and centre (x, y), of the first 2000 pictures.
+    """
+    model = model.to(device).eval()
+    classes = len(batches.splits.test.classes)
+    columns: dict[str, list[Tensor]] = {name: [] for name in ("labels", "predicted", "probability")}
+    learned, true = [], []
+    sums: list[Any] = [0.0, 0.0]
+    counts = torch.zeros(classes)
+    gallery: dict[str, Tensor] = {}
+    worst: dict[str, Tensor] = {}
+    for images, labels, seed in batches.test_dataloader():
+        batch = batches.distort(images.to(device), labels.to(device), seed)
+        seen = model.straighten(batch.images)
+        probability, predicted = model.backbone(seen.image).float().softmax(1).max(1)
+        for name, column in zip(columns, (batch.labels, predicted, probability), strict=True):
+            columns[name].append(column.cpu())
+        members = torch.nn.functional.one_hot(batch.labels, classes).float()
+        counts += members.sum(0).cpu()
+        for which, pictures in enumerate((batch.images, seen.image)):
+            sums[which] = sums[which] + torch.einsum("nk,nchw->kchw", members, pictures.float()).cpu()
+        shown = {
+            "input": batch.images.cpu(),
+            "output": seen.image.float().cpu(),
+            "label": batch.labels.cpu(),
+            "predicted": predicted.cpu(),
+            "probability": probability.cpu(),
+        }
+        if seen.pull is not None:
+            shown["outline"] = seen.pull.grid(_OUTLINE).cpu()
+            if batch.pull is not None and len(learned) * len(labels) < _POSES:
+                learned.append(_pose(seen.pull).cpu())
+                true.append(_pose(batch.pull, inverse=True).cpu())
+        if not gallery:
+            gallery = {name: value[:_GALLERY] for name, value in shown.items()}
+        wrong = shown["predicted"] != shown["label"]
+        worst = {
+            name: torch.cat([worst[name], value[wrong]]) if worst else value[wrong] for name, value in shown.items()
+        }
+        keep = worst["probability"].argsort(descending=True)[:_GALLERY]
+        worst = {name: value[keep] for name, value in worst.items()}
+
+    arrays = {name: torch.cat(column).numpy() for name, column in columns.items()}
+    arrays["classes"] = np.array(batches.splits.test.classes)
+    for name, total in zip(("mean_before", "mean_after"), sums, strict=True):
+        arrays[name] = (total / counts.clamp_min(1)[:, None, None, None]).numpy()
+    arrays |= {f"gallery_{name}": value.numpy() for name, value in gallery.items()}
+    arrays |= {f"worst_{name}": value.numpy() for name, value in worst.items()}
+    if learned:
+        arrays |= {"pose_learned": torch.cat(learned).numpy(), "pose_true": torch.cat(true).numpy()}
+    return arrays
+
+
+def error_percent(arrays: dict[str, np.ndarray]) -> float:
+    """Share of wrong answers of an evaluation, in percent."""
+    return 100 * float((arrays["labels"] != arrays["predicted"]).mean())
+
+
+def save_evaluation(arrays: dict[str, np.ndarray], file: Path) -> None:
+    """Keep an evaluation beside its model."""
+    np.savez_compressed(file, allow_pickle=False, **arrays)
+
+
+def load_evaluation(file: Path) -> dict[str, np.ndarray]:
+    """Read an evaluation back. ValueError if it is not there or broken."""
+    if not file.is_file():
+        raise ValueError(f"run: wanted a finished run, but {file} is missing; train it to the end first")
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(f"run: wanted an evaluation in {file}, got {error}") from error
+
+
+def _pose(pull: Map, *, inverse: bool = False) -> Tensor:
+    """Rotation, log-scale and centre of the part of the input that a map shows; of its inverse, if asked for."""
+    if inverse and isinstance(pull, LinearMap):
+        pull, inverse = pull.inverse(), False
+    diagnosis = diagnose(pull, _OUTLINE)
+    centre = pull(torch.zeros(1, 1, 2, device=pull.device, dtype=pull.dtype))[:, 0]
+    sign = -1 if inverse else 1
+    if inverse:  # no closed form: rotation and scale of the inverse are known all the same, its centre is not
+        centre = torch.full_like(centre, float("nan"))
+    return torch.stack([sign * diagnosis.rotation, sign * diagnosis.scale.log(), *centre.unbind(-1)], dim=-1)

@@ -1,0 +1,115 @@
+"""Every option of a classification run: the command line's, the recipes' and the saved configuration's one source."""
+
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+
+def option(default: Any, text: str) -> Any:
+    """A dataclass field whose help text the command line shows."""
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """What to learn from."""
+
+    data: str = option("digits", "digits, mnist, a folder with a sub-folder of pictures per class, or a file .npz")
+    distortion: Literal["none", "r", "rts", "p", "e", "tc"] = option(
+        "none", "what to do to every picture: none, or a distortion of the paper (see the guide)"
+    )
+    size: int | None = option(None, "width and height that pictures are brought to; folders: 48 if not given")
+    channels: Literal[1, 3] | None = option(None, "1 for grey, 3 for colour; found out if not given")
+    canvas: int | None = option(None, "width and height of distorted pictures; the paper's if not given")
+    patches: int = option(6, "clutter patches per picture (distortion tc)")
+    patch_size: int | None = option(None, "their width in pixels; the paper's if not given")
+    augment: bool = option(True, "new distortions, or small moves, for the training pictures in every epoch")
+    strict: bool = option(False, "fail on an unreadable picture instead of skipping it")
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """What learns."""
+
+    model: str = option(
+        "convnet,st-convnet", "comma-separated, trained one after the other: fcn, cnn, convnet, st-fcn, st-cnn, st-convnet"
+    )
+    transform: Literal["translation", "attention", "rotation", "similarity", "affine", "projective", "tps"] = option(
+        "affine", "what the spatial transformer may do to a picture"
+    )
+    bounded: bool = option(False, "keep scale, angle, translation, ... of the transform within a sensible range")
+    transformers: int = option(1, "how many spatial transformers follow each other")
+    crop: int | None = option(None, "width and height of the straightened picture; that of the input if not given")
+    leash: float = option(1.0, "pull back a transformer that has left the picture; 0 is off")
+    parameters: int = option(400_000, "about how many parameters the paper's networks (fcn, cnn) have")
+    dropout: float = option(0.0, "before the last layer of the classifier")
+    backbone: str | None = option(
+        None, "import path package.module:Class of your own network, called as Class(in_shape, num_classes)"
+    )
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How it learns."""
+
+    epochs: int = option(30, "passes over the training pictures")
+    batch_size: int = option(128, "pictures in a training batch, over all devices together")
+    optimizer: Literal["adamw", "sgd"] = option("adamw", "adamw, or sgd with momentum 0.9")
+    lr: float = option(4e-3, "highest learning rate")
+    localization_factor: float = option(0.3, "times that for the localization networks")
+    schedule: Literal["onecycle", "cosine", "step", "constant"] = option(
+        "onecycle", "of the learning rate; step is a tenth after each third"
+    )
+    weight_decay: float = option(0.01, "of the optimiser")
+    label_smoothing: float = option(0.0, "of the cross-entropy")
+    clip: float = option(0.0, "largest norm of the gradient; 0 is no limit")
+    consistency: float = option(0.0, "weight of transformation consistency under random similarities")
+    identity_prior: float = option(0.0, "weight of the squared distance of the map from the identity")
+    outside: float = option(0.0, "weight of the penalty on samples outside the picture")
+    shrinkage: float = option(0.0, "weight of the penalty on zooming in beyond half the picture")
+    bending: float = option(0.0, "weight of the bending energy (transform tps)")
+    patience: int = option(0, "stop after that many epochs without a better validation error; 0 is never")
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Where and on what it runs."""
+
+    name: str | None = option(None, "folder of the run under --out; the recipe's name if not given")
+    out: str = option("runs", "where runs are kept")
+    seed: int = option(0, "of everything random but the validation and test pictures")
+    precision: Literal["auto", "32", "bf16", "16"] = option(
+        "auto", "of the networks, never of coordinates; auto is bf16 where the processor has matrix units for it"
+    )
+    accelerator: Literal["auto", "cpu", "gpu", "mps"] = option("auto", "what to run on")
+    devices: int = option(1, "how many of them, on each machine")
+    num_nodes: int = option(1, "machines")
+
+
+@dataclass(frozen=True)
+class Options:
+    """A whole classification run."""
+
+    data: DataOptions = field(default_factory=DataOptions)
+    model: ModelOptions = field(default_factory=ModelOptions)
+    training: TrainingOptions = field(default_factory=TrainingOptions)
+    run: RunOptions = field(default_factory=RunOptions)
+
+    def flat(self) -> dict[str, Any]:
+        """Every option by its name."""
+        return {key: value for group in fields(self) for key, value in vars(getattr(self, group.name)).items()}
+
+    @classmethod
+    def of(cls, flat: dict[str, Any]) -> "Options":
+        """The options of a dictionary of names and values; those not named have their default.
+
+        Raises:
+            ValueError: for a name that is no option.
+        """
+        groups = {}
+        left = dict(flat)
+        for group in fields(cls):
+            kind: Any = group.default_factory
+            groups[group.name] = kind(**{f.name: left.pop(f.name) for f in fields(kind) if f.name in left})
+        if left:
+            raise ValueError(f"options: wanted known names only, got {', '.join(sorted(left))}")
+        return cls(**groups)

@@ -1,0 +1,106 @@
+"""What a person sees, and finds afterwards, of a training run."""
+
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch import Tensor
+
+from unwarp.data.batches import PictureBatches
+from unwarp.tasks.classify import ClassifyTask
+
+_FILM_PICTURES = 12
+
+
+class TrainingProgress(Callback):
+    """A bar over all batches of a run with the time left; a line per epoch where the output is no terminal."""
+
+    def __init__(self, title: str, console: Console) -> None:
+        self.title, self.console = title, console
+        self._bar: Progress | None = None
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Show the bar, where a resumed run had left it."""
+        if not trainer.is_global_zero or not self.console.is_terminal:
+            return
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self.console,
+        )
+        self._bar.start()
+        self._task = self._bar.add_task(
+            self.title, total=int(trainer.estimated_stepping_batches), completed=trainer.global_step
+        )
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Move the bar."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=trainer.global_step)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Say how it goes."""
+        if not trainer.is_global_zero:
+            return
+        metrics = trainer.callback_metrics
+        if "train_loss" not in metrics or "val_error" not in metrics:
+            return
+        text = (
+            f"{self.title} epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: "
+            f"loss {metrics['train_loss']:.4f}, validation error {metrics['val_error']:.2f} %"
+        )
+        if self._bar is not None:
+            self._bar.update(self._task, description=text)
+        else:
+            self.console.print(text, highlight=False)
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Leave the bar as it stands."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+class FilmRecorder(Callback):
+    """Keeps what the backbone sees of the same validation pictures after each epoch, one file `NNNN.npy` per epoch."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @torch.no_grad()
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Write the frame of this epoch; the first, before any training, is 0000."""
+        assert isinstance(pl_module, ClassifyTask)
+        if not trainer.is_global_zero or not pl_module.model.transformers:
+            return
+        frame = 0 if trainer.sanity_checking else trainer.current_epoch + 1
+        images = film_images(trainer, pl_module.device)
+        seen = pl_module.model.straighten(images).image
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if frame == 0:
+            np.save(self.folder / "inputs.npy", to_uint8(images))
+        np.save(self.folder / f"{frame:04d}.npy", to_uint8(seen))
+
+
+def film_images(trainer: L.Trainer, device: torch.device) -> Tensor:
+    """The validation pictures of the film, distorted as the validation distorts them."""
+    batches = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
+    assert isinstance(batches, PictureBatches)
+    images, labels, seed = next(iter(batches.val_dataloader()))
+    return batches.distort(images.to(device), labels.to(device), seed).images[:_FILM_PICTURES]
+
+
+def to_uint8(images: Tensor) -> np.ndarray:
+    """Images in 0..1 as bytes."""
+    return (images.float() * 255).round().clamp(0, 255).byte().cpu().numpy()

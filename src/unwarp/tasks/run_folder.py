@@ -1,0 +1,152 @@
+"""The folder of a run: what is in it and how it is read back.
+
+    runs/<name>/config.yaml               every option
+                results.json              a record per finished model
+                <model>/best.ckpt         the weights with the least validation error
+                        last.ckpt         to resume from
+                        metrics.csv       what was logged, epoch by epoch (and as TensorBoard events)
+                        evaluation.npz    what the report shows
+                        film/NNNN.npy     the same pictures straightened after each epoch
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import nn
+
+from unwarp.checks import check_choice
+from unwarp.data import Splits, load
+from unwarp.data.batches import PictureBatches
+from unwarp.data.distort import Distortion
+from unwarp.models import MODELS, Classifier, build_model, build_transform
+from unwarp.tasks.options import Options
+
+_CONFIG, _RESULTS = "config.yaml", "results.json"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run on disk.
+
+    Attributes:
+        path: its folder.
+        options: what it was told to do.
+    """
+
+    path: Path
+    options: Options
+
+    @classmethod
+    def create(cls, path: Path, options: Options) -> "RunFolder":
+        """Make the folder and save the options in it. ValueError if it is there already."""
+        if (path / _CONFIG).exists():
+            raise ValueError(f"name: wanted a new run, but {path} exists; go on with --resume {path} or choose a --name")
+        path.mkdir(parents=True, exist_ok=True)
+        (path / _CONFIG).write_text(yaml.safe_dump(options.flat(), sort_keys=False))
+        return cls(path, options)
+
+    @classmethod
+    def open(cls, path: str | Path, *, backbone: str | None = None) -> "RunFolder":
+        """Read a run back.
+
+        Args:
+            path: its folder.
+            backbone: the user's own network, if the run has one. A folder may come from a stranger: the code to run is
+                never taken from it.
+
+        Raises:
+            ValueError: if the folder is none, its configuration cannot be read, or it has another backbone.
+        """
+        path = Path(path)
+        config = path / _CONFIG
+        if not config.is_file():
+            raise ValueError(f"run: wanted the folder of a run, with {_CONFIG} in it; got {path}")
+        try:
+            flat = yaml.safe_load(config.read_text())
+        except yaml.YAMLError as error:
+            raise ValueError(f"run: wanted YAML in {config}, got {error}") from error
+        if not isinstance(flat, dict):
+            raise ValueError(f"run: wanted options by name in {config}, got {type(flat).__name__}")
+        options = Options.of(flat)
+        if options.model.backbone != backbone:
+            raise ValueError(f"backbone: wanted --backbone {options.model.backbone}, which {path} has; got {backbone}")
+        return cls(path, options)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models this run trains, in order."""
+        return model_names(self.options.model.model)
+
+    def folder(self, model: str) -> Path:
+        """Where one model's files are."""
+        return self.path / model
+
+    def results(self) -> dict[str, dict[str, Any]]:
+        """The records of the models that are finished, by name."""
+        file = self.path / _RESULTS
+        return json.loads(file.read_text()) if file.exists() else {}
+
+    def add_result(self, model: str, record: dict[str, Any]) -> None:
+        """Keep the record of a finished model."""
+        text = json.dumps(self.results() | {model: record}, indent=2)
+        partial = self.path / f"{_RESULTS}.partial"
+        partial.write_text(text + "\n")
+        partial.replace(self.path / _RESULTS)
+
+    def splits(self) -> Splits:
+        """The clean pictures of this run."""
+        data = self.options.data
+        size = None if data.size is None else (data.size, data.size)
+        return load(data.data, size=size, channels=data.channels, strict=data.strict)
+
+    def batches(self, splits: Splits) -> PictureBatches:
+        """Batches of those pictures, distorted as this run distorts them."""
+        data = self.options.data
+        distortion = None
+        if data.distortion != "none":
+            distortion = Distortion(
+                data.distortion,
+                tuple(splits.train.images.shape[2:]),
+                size=None if data.canvas is None else (data.canvas, data.canvas),
+                bank=splits.train.images.float() / 255 if data.distortion == "tc" else None,
+                patches=data.patches,
+                patch_size=data.patch_size,
+            )
+        return PictureBatches(
+            splits,
+            distortion=distortion,
+            augment=data.augment,
+            batch_size=self.options.training.batch_size,
+            seed=self.options.run.seed,
+        )
+
+    def build(self, model: str, image_shape: tuple[int, int, int], classes: int, backbone: nn.Module | None) -> Classifier:
+        """One of this run's models, untrained, the same for the same seed."""
+        options = self.options.model
+        torch.manual_seed(self.options.run.seed)
+        return build_model(
+            model,
+            image_shape,
+            classes,
+            transform=build_transform(options.transform, bounded=options.bounded),
+            num_transformers=options.transformers,
+            crop=None if options.crop is None else (options.crop, options.crop),
+            leash=options.leash,
+            dropout=options.dropout,
+            parameters=options.parameters,
+            backbone=backbone,
+        )
+
+
+def model_names(text: str) -> tuple[str, ...]:
+    """The models of a comma-separated list. ValueError for one that is not known, or none, or one given twice."""
+    names = tuple(name.strip() for name in text.split(","))
+    for name in names:
+        check_choice("model", name, MODELS)
+    if len(set(names)) != len(names):
+        raise ValueError(f"model: wanted each model once, got {text}")
+    return names

@@ -1,0 +1,247 @@
+"""Train every model of a run under the same budget, and measure it."""
+
+import logging
+import os
+import platform
+import subprocess
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from rich.console import Console
+from torch import nn
+
+from unwarp import __version__
+from unwarp.data.batches import PictureBatches
+from unwarp.models import Classifier
+from unwarp.tasks.classify import ClassifyTask
+from unwarp.tasks.evaluation import error_percent, evaluate, save_evaluation
+from unwarp.tasks.progress import FilmRecorder, TrainingProgress
+from unwarp.tasks.run_folder import RunFolder
+
+
+def train(run: RunFolder, console: Console) -> bool:
+    """Train the models of a run that are not finished, each from where it stopped.
+
+    Returns:
+        Whether this is the process that leads, and writes the results.
+
+    Raises:
+        ValueError: for options that do not fit the data.
+        KeyboardInterrupt: if the user stopped it; everything up to then is in the checkpoints.
+    """
+    splits = run.splits()
+    batches = run.batches(splits)
+    console.print(
+        f"{run.options.data.data}: {len(splits.train)} training, {len(splits.validation)} validation and "
+        f"{len(splits.test)} test pictures of {len(splits.train.classes)} classes, {batches.image_shape}",
+        highlight=False,
+    )
+    # Built before any is trained, so that a misfit is found at once.
+    built = {name: build(run, name, batches) for name in run.models}
+    done = run.results()
+    for name, model in built.items():
+        if name not in done:
+            trainer = _train_one(run, name, model, run.batches(splits), console)
+            if not trainer.is_global_zero:
+                return False
+    return True
+
+
+def build(run: RunFolder, name: str, batches: PictureBatches) -> Classifier:
+    """One model of a run, untrained, with the user's own backbone if the run has one."""
+    classes = len(batches.splits.train.classes)
+    backbone = None
+    if run.options.model.backbone is not None:
+        channels, height, width = batches.image_shape
+        crop = run.options.model.crop
+        if name.startswith("st-") and crop is not None:
+            height = width = crop
+        backbone = import_backbone(run.options.model.backbone, (channels, height, width), classes)
+    return run.build(name, batches.image_shape, classes, backbone)
+
+
+def load_best(run: RunFolder, name: str, batches: PictureBatches) -> Classifier:
+    """A model with the weights that did best in the validation. ValueError if there are none."""
+    file = run.folder(name) / "best.ckpt"
+    if not file.is_file():
+        raise ValueError(f"run: wanted a trained {name}, but {file} is missing; train it first")
+    model = build(run, name, batches)
+    try:
+        checkpoint = torch.load(file, map_location="cpu", weights_only=True)
+        prefix = "model."
+        weights = checkpoint["state_dict"].items()
+        model.load_state_dict({k.removeprefix(prefix): v for k, v in weights if k.startswith(prefix)})
+    except (RuntimeError, KeyError, EOFError, OSError) as error:
+        raise ValueError(f"run: wanted the weights of {name} in {file}, got {error}") from error
+    return model
+
+
+def import_backbone(path: str, in_shape: tuple[int, int, int], classes: int) -> nn.Module:
+    """The user's own network: `path` is `package.module:Class`, called as `Class(in_shape, classes)`.
+
+    Raises:
+        ValueError: if there is no such class, or it makes no network for these images.
+    """
+    module, _, name = path.partition(":")
+    if not module or not name:
+        raise ValueError(f"backbone: wanted package.module:Class, got {path!r}")
+    try:
+        kind = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"backbone: wanted a class that can be imported, got {path!r}: {error}") from error
+    backbone = kind(in_shape, classes)
+    if not isinstance(backbone, nn.Module):
+        raise ValueError(f"backbone: wanted a torch.nn.Module from {path!r}, got {type(backbone).__name__}")
+    backbone.eval()
+    with torch.no_grad():
+        shape = tuple(backbone(torch.zeros(2, *in_shape)).shape)
+    if shape != (2, classes):
+        raise ValueError(f"backbone: wanted logits [2, {classes}] for images [2, {', '.join(map(str, in_shape))}], got {shape}")
+    return backbone.train()
+
+
+def _train_one(run: RunFolder, name: str, model: Classifier, batches: PictureBatches, console: Console) -> L.Trainer:
+    folder, options = run.folder(name), run.options
+    folder.mkdir(parents=True, exist_ok=True)
+    task = ClassifyTask(model, len(batches.splits.train.classes), options.training, options.run.seed)
+    # Convolutions are faster in this order of memory, on CPU and GPU alike.
+    task.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    best = ModelCheckpoint(
+        folder, "best", monitor="val_error", save_last=True, save_on_exception=True, enable_version_counter=False
+    )
+    clock = _Clock()
+    callbacks: list[Callback] = [best, clock, FilmRecorder(folder / "film"), TrainingProgress(name, console)]
+    if options.training.patience:
+        callbacks.append(EarlyStopping("val_error", patience=options.training.patience))
+    with _quiet():
+        trainer = L.Trainer(
+            max_epochs=options.training.epochs,
+            accelerator=options.run.accelerator,
+            devices=options.run.devices,
+            num_nodes=options.run.num_nodes,
+            strategy="ddp" if options.run.devices * options.run.num_nodes > 1 else "auto",
+            precision=_precision(options.run.precision),
+            gradient_clip_val=options.training.clip or None,
+            callbacks=callbacks,
+            logger=[CSVLogger(folder, name="", version=""), TensorBoardLogger(folder, name="", version="")],
+            default_root_dir=folder,
+            use_distributed_sampler=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            log_every_n_steps=10**9,  # everything is logged by the epoch
+            num_sanity_val_steps=1,
+        )
+    last = folder / "last.ckpt"
+    try:
+        with _quiet():
+            trainer.fit(task, datamodule=batches, ckpt_path=last if last.exists() else None, weights_only=True)
+    except SystemExit:
+        if trainer.interrupted:
+            raise KeyboardInterrupt from None
+        raise
+    if not trainer.is_global_zero:
+        return trainer
+    trained = load_best(run, name, batches)
+    arrays = evaluate(trained, batches, task.device)
+    save_evaluation(arrays, folder / "evaluation.npz")
+    run.add_result(
+        name,
+        {
+            "test_error": error_percent(arrays),
+            "validation_error": float(best.best_model_score) if best.best_model_score is not None else None,
+            "parameters": sum(parameter.numel() for parameter in trained.parameters()),
+            "epochs": trainer.current_epoch,
+            "seconds": round(clock.seconds, 1),
+            "test_pictures": len(arrays["labels"]),
+            "seed": options.run.seed,
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        | machine(),
+    )
+    return trainer
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Lightning's advice to whoever wrote the training loop: the user did not."""
+    logger = logging.getLogger("lightning.pytorch")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"lightning\.")
+        # Raised in torch's name while Lightning saves the state of the order of epochs.
+        warnings.filterwarnings("ignore", message=r".*treespec.*")
+        try:
+            yield
+        finally:
+            logger.setLevel(before)
+
+
+class _Clock(Callback):
+    """Training time, interruptions left out."""
+
+    seconds = 0.0
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._started = time.monotonic() - self.seconds
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.seconds = time.monotonic() - self._started
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.seconds = time.monotonic() - self._started
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.seconds = state_dict["seconds"]
+
+
+def machine() -> dict[str, Any]:
+    """What a result was made on: processor or GPU, threads, versions and commit."""
+    return {
+        "machine": torch.cuda.get_device_name() if torch.cuda.is_available() else _processor(),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "unwarp": __version__,
+        "commit": _commit(),
+    }
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _commit() -> str | None:
+    source = Path(__file__).parent
+    command = ["git", "-C", str(source), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | {"LC_ALL": "C"})
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return answer.stdout.strip()
+
+
+def _precision(word: str) -> Any:
+    if word == "auto":
+        has_matrix_units = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+        fast = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else has_matrix_units()
+        word = "bf16" if fast else "32"
+    return {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}[word]

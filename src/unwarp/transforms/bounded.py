@@ -1,0 +1,87 @@
+"""Any transform, kept within a range."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from unwarp.maps import Map
+from unwarp.transforms.base import Transform
+
+
+class Bounded(Transform):
+    """Theta `[N, P]` without limits, 0 at the identity; the components of `transform` stay within the given ranges.
+
+    Every component is a smooth, increasing function of its theta with slope 1 at the identity: `b tanh(theta / b)`, for
+    scales taken in the logarithm. A component whose kind has no range is left free (scales stay positive).
+
+    Args:
+        transform: the family to keep in bounds.
+        scale: the smallest and largest scale; smallest < 1 < largest.
+        angle: the largest angle, in radians, each way.
+        shear: the largest shear.
+        translation: the largest shift, in half extents of the picture.
+        perspective: the largest perspective entry; under 1 / D the horizon stays outside the picture.
+        offset: the largest offset of a control point.
+
+    Raises:
+        ValueError: for an empty range, or one for a kind that the transform does not have.
+    """
+
+    def __init__(
+        self,
+        transform: Transform,
+        *,
+        scale: Sequence[float] | None = None,
+        angle: float | None = None,
+        shear: float | None = None,
+        translation: float | None = None,
+        perspective: float | None = None,
+        offset: float | None = None,
+    ) -> None:
+        super().__init__(transform.ndim, transform.kinds)
+        self.transform = transform
+        reach: dict[str, tuple[float, float]] = {}
+        if scale is not None:
+            if len(scale) != 2 or not 0 < scale[0] < 1 < scale[1] < math.inf:
+                raise ValueError(f"scale: wanted (smallest, largest) with 0 < smallest < 1 < largest, got {scale}")
+            reach["scale"] = (-math.log(scale[0]), math.log(scale[1]))
+        symmetric = {
+            "angle": angle,
+            "shear": shear,
+            "translation": translation,
+            "perspective": perspective,
+            "offset": offset,
+        }
+        for kind, bound in symmetric.items():
+            if bound is None:
+                continue
+            if not 0 < bound < math.inf:
+                raise ValueError(f"{kind}: wanted a finite bound over 0, got {bound}")
+            reach[kind] = (bound, bound)
+        for kind in reach:
+            if kind not in transform.kinds:
+                raise ValueError(f"{kind}: wanted a bound for one of {sorted(set(transform.kinds))}, which {transform} has")
+        self._reach = reach
+
+    @property
+    def identity(self) -> Tensor:
+        """Zeros `[P]`."""
+        return torch.zeros(self.num_params)
+
+    def components(self, theta: Tensor) -> Tensor:
+        """The bounded components `[..., P]` of `theta`."""
+        columns = []
+        for value, kind in zip(theta.unbind(-1), self.kinds, strict=True):
+            if kind in self._reach:
+                low, high = self._reach[kind]
+                value = torch.where(value < 0, low * torch.tanh(value / low), high * torch.tanh(value / high))
+            columns.append(value.exp() if kind == "scale" else value)
+        return torch.stack(columns, dim=-1)
+
+    def _to_map(self, theta: Tensor) -> Map:
+        return self.transform(self.transform.from_components(self.components(theta)))
+
+    def __repr__(self) -> str:
+        return f"Bounded({self.transform!r}, {', '.join(sorted(self._reach))})"
