@@ -24,7 +24,7 @@ def check_tensor(name: str, value: Any) -> None:
 
 
 def check_image(image: Any, name: str = "image") -> None:
-    """Raise unless `image` is `[N, C, *in]` with one to three spatial axes, none empty, of a dtype that can be sampled."""
+    """Raise unless `image` is `[N, C, *in]` with 1 to 3 spatial axes, none empty, of a dtype that can be sampled."""
     check_tensor(name, image)
     if image.dtype not in IMAGE_DTYPES:
         wanted = ", ".join(str(dtype).removeprefix("torch.") for dtype in IMAGE_DTYPES)
@@ -68,11 +68,13 @@ def check_theta(theta: Any, num_params: int, owner: str) -> None:
     if not theta.is_floating_point():
         raise TypeError(f"theta: wanted a floating dtype, got {theta.dtype}")
     if theta.ndim not in (2, 3) or theta.shape[-1] != num_params:
-        raise ValueError(f"theta: wanted [N, {num_params}] or [N, K, {num_params}] for {owner}, got {list(theta.shape)}")
+        raise ValueError(
+            f"theta: wanted [N, {num_params}] or [N, K, {num_params}] for {owner}, got {list(theta.shape)}"
+        )
 
 
 def check_matrix(matrix: Any) -> None:
-    """Raise unless `matrix` is `[N, D, D+1]` or `[N, D+1, D+1]` (or with K after N), D from 1 to 3, float32 or float64."""
+    """Raise unless `matrix` is `[N, D, D+1]` or `[N, D+1, D+1]` (or with K after N), D 1 to 3, float32 or float64."""
     check_coordinates("matrix", matrix)
     rows, columns = (matrix.shape[-2], matrix.shape[-1]) if matrix.ndim in (3, 4) else (0, 0)
     if not 2 <= columns <= 4 or rows not in (columns - 1, columns):

@@ -146,6 +146,9 @@ def _rows_of_axes(count: int, height: int) -> tuple[Figure, list[list[Axes]]]:
     for index in range(count):
         block, place = divmod(index, _PER_ROW)
         columns.append(
-            [figure.add_subplot(blocks * height, wide, (block * height + row) * wide + place + 1) for row in range(height)]
+            [
+                figure.add_subplot(blocks * height, wide, (block * height + row) * wide + place + 1)
+                for row in range(height)
+            ]
         )
     return figure, columns

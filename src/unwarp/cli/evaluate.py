@@ -21,6 +21,6 @@ def main(argv: Sequence[str]) -> None:
     batches = run.batches(run.splits())
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     for name in run.models:
-        arrays = evaluate(load_best(run, name, batches), batches, device)
+        arrays = evaluate(load_best(run, name), batches, device)
         wrong = int((arrays["labels"] != arrays["predicted"]).sum())
         print(f"{name}: test error {error_percent(arrays):.2f} % ({wrong} of {len(arrays['labels'])})")

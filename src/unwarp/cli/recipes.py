@@ -23,7 +23,9 @@ def main(argv: Sequence[str]) -> None:
 
 def recipe_names() -> tuple[str, ...]:
     """Every recipe, the default one first."""
-    return tuple(sorted((file.stem for file in _FOLDER.glob("*.yaml")), key=lambda name: (name != DEFAULT_RECIPE, name)))
+    return tuple(
+        sorted((file.stem for file in _FOLDER.glob("*.yaml")), key=lambda name: (name != DEFAULT_RECIPE, name))
+    )
 
 
 def recipe_path(name: str) -> Path:

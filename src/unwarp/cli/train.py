@@ -6,7 +6,6 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import yaml
-from jsonargparse import ActionConfigFile
 
 from unwarp.cli.parser import Parser
 from unwarp.cli.recipes import DEFAULT_RECIPE, FOLDER_RECIPE, recipe_path
@@ -84,7 +83,7 @@ def _parser(defaults: Options | None = None) -> Parser:
             f"if --data is given, else {DEFAULT_RECIPE}. Options override --config, which overrides the recipe."
         ),
     )
-    parser.add_argument("--config", action=ActionConfigFile, help="a YAML file of options")
+    parser.add_argument("--config", action="config", help="a YAML file of options")
     parser.add_argument("--resume", metavar="RUN", help="go on with the run in that folder")
     for group in fields(Options):
         parser.add_options(group.default_factory)  # pyright: ignore[reportArgumentType]

@@ -11,7 +11,7 @@ from unwarp.data.pictures import Pictures, Splits, split_off
 
 
 def load_arrays(path: str | Path, *, validation: float = 0.1, test: float = 0.2, seed: int = 0) -> Splits:
-    """Pictures of an `.npz` file with arrays `x_train`, `y_train` and, if you have them, `x_val`, `y_val`, `x_test`, `y_test`.
+    """Pictures of an `.npz` file with arrays `x_train`, `y_train`, and `_val` and `_test` of them if you have.
 
     Instead of `x_train`, `y_train` they may be named `x`, `y`. Images are `[N, H, W]`, `[N, H, W, C]` or
     `[N, C, H, W]`, C 1 or 3, uint8 or floating in 0..1; labels are integers from 0. `classes`, an array of strings, may
@@ -35,7 +35,9 @@ def load_arrays(path: str | Path, *, validation: float = 0.1, test: float = 0.2,
             images = _images(arrays[f"x{suffix}"], f"{path}: x{suffix}")
             parts[part or "train"] = images, _labels(arrays[f"y{suffix}"], len(images), f"{path}: y{suffix}")
         elif any(have) or part == main:
-            raise ValueError(f"{path}: wanted arrays x{suffix} and y{suffix}, got {', '.join(sorted(arrays)) or 'none'}")
+            raise ValueError(
+                f"{path}: wanted arrays x{suffix} and y{suffix}, got {', '.join(sorted(arrays)) or 'none'}"
+            )
     shapes = {tuple(images.shape[1:]) for images, _ in parts.values()}
     if len(shapes) > 1:
         raise ValueError(f"{path}: wanted pictures of one shape in all parts, got {sorted(shapes)}")
@@ -67,7 +69,9 @@ def _images(array: np.ndarray, name: str) -> Tensor:
         raise ValueError(f"{name}: wanted 1 or 3 channels, got {list(array.shape)}")
     if np.issubdtype(array.dtype, np.floating):
         if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
-            raise ValueError(f"{name}: wanted numbers in 0..1, got {np.nanmin(array)} to {np.nanmax(array)} or no number")
+            raise ValueError(
+                f"{name}: wanted numbers in 0..1, got {np.nanmin(array)} to {np.nanmax(array)} or no number"
+            )
         array = np.round(array * 255).astype(np.uint8)
     if array.dtype != np.uint8:
         raise ValueError(f"{name}: wanted uint8 or floating numbers, got {array.dtype}")

@@ -39,7 +39,9 @@ def load(
     elif Path(data).exists():
         return load_folder(data, size=size or _FOLDER_SIZE, channels=channels, strict=strict, seed=seed)
     else:
-        raise ValueError(f"data: wanted {', '.join(NAMES)}, a .npz file or a folder of pictures; got {data!r}, not found")
+        raise ValueError(
+            f"data: wanted {', '.join(NAMES)}, a .npz file or a folder of pictures; got {data!r}, not found"
+        )
     parts = (splits.train, splits.validation, splits.test)
     return Splits(*(_converted(part, size, channels) for part in parts))
 

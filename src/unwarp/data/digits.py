@@ -17,12 +17,12 @@ def load_digits(seed: int = 0) -> Splits:
     """
     from sklearn.datasets import load_digits as load
 
-    bunch = load()
-    small = torch.from_numpy(bunch.images).float().unsqueeze(1) / _BRIGHTEST
+    pixels, labels = load(return_X_y=True)
+    small = torch.from_numpy(pixels).float().reshape(-1, 1, 8, 8) / _BRIGHTEST
     large = F.interpolate(small, _SIZE, mode="bicubic", align_corners=False)
     images = (255 * large).round().clamp(0, 255).byte()
     names = tuple(f"digit/{row}" for row in range(len(images)))
-    everything = Pictures(images, torch.from_numpy(bunch.target).long(), tuple("0123456789"), names)
+    everything = Pictures(images, torch.from_numpy(labels).long(), tuple("0123456789"), names)
     rest, test = split_off(everything, _TEST)
     train, validation = split_off(rest, _VALIDATION, seed)
     return Splits(train, validation, test)

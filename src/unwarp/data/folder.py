@@ -95,16 +95,22 @@ def load_folder(
     path = Path(path)
     check_size(size, 2)
     if not path.is_dir():
-        raise ValueError(f"data: wanted a folder of pictures, got {path}, which is {'a file' if path.exists() else 'not there'}")
+        raise ValueError(
+            f"data: wanted a folder of pictures, got {path}, which is {'a file' if path.exists() else 'not there'}"
+        )
     folders = _part_folders(path)
     files = {part: _by_class(folder) for part, folder in folders.items()}
     classes = tuple(sorted(files["train"]))
     if len(classes) < 2:
-        raise ValueError(f"data: wanted at least two class sub-folders with pictures in {folders['train']}, got {list(classes)}")
+        raise ValueError(
+            f"data: wanted at least two class sub-folders with pictures in {folders['train']}, got {list(classes)}"
+        )
     for part, found in files.items():
         odd = sorted(set(found) ^ set(classes))
         if odd:
-            raise ValueError(f"data: wanted the same classes in {folders['train']} and {folders[part]}; they differ in {odd}")
+            raise ValueError(
+                f"data: wanted the same classes in {folders['train']} and {folders[part]}; they differ in {odd}"
+            )
 
     everything = [file for found in files.values() for group in found.values() for file in group]
     if channels is None:
@@ -115,7 +121,9 @@ def load_folder(
         raise ValueError(broken[0])
     if broken:
         shown = "; ".join(broken[:_NAMED]) + ("; ..." if len(broken) > _NAMED else "")
-        warnings.warn(f"{len(broken)} of {len(read)} pictures left out: {shown}", UnreadablePictureWarning, stacklevel=2)
+        warnings.warn(
+            f"{len(broken)} of {len(read)} pictures left out: {shown}", UnreadablePictureWarning, stacklevel=2
+        )
 
     parts = {part: _assemble(found, classes, read, path) for part, found in files.items()}
     train = parts["train"]
@@ -129,11 +137,8 @@ def load_folder(
 def _to_bytes(picture: Image.Image) -> Image.Image:
     if picture.mode.startswith("I") or picture.mode == "F":
         values = np.asarray(picture).astype(np.float64)
-        if picture.mode == "F":
-            scale = 255.0 if np.nanmax(values) <= 1 else 1.0
-        else:
-            scale = 255 / 65535
-        return Image.fromarray(np.nan_to_num(np.round(values * scale)).clip(0, 255).astype(np.uint8))
+        brightest = 65535 if picture.mode != "F" else 1 if np.nanmax(values) <= 1 else 255
+        return Image.fromarray(np.nan_to_num(np.round(values * (255 / brightest))).clip(0, 255).astype(np.uint8))
     if picture.has_transparency_data:
         layered = picture.convert("RGBA")
         black = Image.new("RGBA", layered.size, (0, 0, 0, 255))
@@ -150,7 +155,9 @@ def _by_class(folder: Path) -> dict[str, list[Path]]:
     kinds = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     found = {kind.name: find_pictures(kind) for kind in kinds}
     if not any(found.values()):
-        raise ValueError(f"data: wanted pictures ({', '.join(EXTENSIONS)}) in class sub-folders of {folder}, found none")
+        raise ValueError(
+            f"data: wanted pictures ({', '.join(EXTENSIONS)}) in class sub-folders of {folder}, found none"
+        )
     return {name: files for name, files in found.items() if files}
 
 

@@ -28,9 +28,7 @@ class Pictures:
 
     def __post_init__(self) -> None:
         if self.images.dtype != torch.uint8 or self.images.ndim != 4:
-            raise ValueError(
-                f"images: wanted uint8 [N, C, H, W], got {self.images.dtype} {list(self.images.shape)}"
-            )
+            raise ValueError(f"images: wanted uint8 [N, C, H, W], got {self.images.dtype} {list(self.images.shape)}")
         if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
             raise ValueError(
                 f"labels: wanted int64 [{len(self.images)}], got {self.labels.dtype} {list(self.labels.shape)}"

@@ -18,7 +18,7 @@ def identity_prior(pull: Map, size: Sequence[int]) -> Tensor:
 
 
 def outside(pull: Map, size: Sequence[int]) -> Tensor:
-    """Mean squared distance by which the samples lie outside the image, in half extents; scalar, 0 if all are inside."""
+    """Mean squared distance of the samples from the image, in half extents; scalar, 0 if all are inside."""
     return (pull.grid(size).abs() - 1).clamp_min(0).square().sum(-1).mean()
 
 

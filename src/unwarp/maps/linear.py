@@ -111,7 +111,7 @@ class LinearMap(Map):
         """The inverse map. ValueError naming the first singular matrix, if there is one."""
         try:
             inverse = torch.linalg.inv(self.homogeneous)
-        except torch.linalg.LinAlgError as error:
+        except RuntimeError as error:  # torch's LinAlgError is one
             raise ValueError(f"inverse: wanted matrices that can be inverted, got a singular one ({error})") from error
         return LinearMap(inverse[..., :-1, :] if self.is_affine else inverse)
 

@@ -73,7 +73,7 @@ class SplineMap(Map):
         return total.reshape(*total.shape[:lead], *points.shape[lead:], self.ndim)
 
     def bending_energy(self) -> Tensor:
-        """`trace(wᵀ K w)` for each map, `[*batch]`: the bending energy up to a constant (Bookstein 1989); 0 if affine."""
+        """`trace(wᵀ K w)`, `[*batch]`: the bending energy up to a constant (Bookstein 1989); 0 for affine maps."""
         with torch.autocast(self.device.type, enabled=False):
             bent = radial(self.control.to(self.dtype), self.control.to(self.dtype)) @ self.weights
         sign = -1 if self.ndim == 3 else 1

@@ -1,7 +1,8 @@
 """The networks by name."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from torch import nn
 
@@ -23,20 +24,31 @@ from unwarp.transforms import (
 )
 
 MODELS = ("fcn", "cnn", "convnet", "st-fcn", "st-cnn", "st-convnet")
-TRANSFORMS = ("translation", "attention", "rotation", "similarity", "affine", "projective", "tps")
+_LINEAR: dict[str, Callable[[], Transform]] = {
+    "translation": Translation,
+    "attention": Attention,
+    "rotation": Rotation,
+    "similarity": Similarity,
+    "affine": Affine,
+    "projective": Projective,
+}
+TRANSFORMS = (*_LINEAR, "tps")
 
 # Wide enough for everything the recipes do to a picture, narrow enough that a picture stays in sight.
-BOUNDS = {"scale": (0.25, 2.5), "angle": math.pi, "shear": 1.0, "translation": 1.0, "perspective": 0.4, "offset": 0.5}
+BOUNDS: dict[str, Any] = {
+    "scale": (0.25, 2.5),
+    "angle": math.pi,
+    "shear": 1.0,
+    "translation": 1.0,
+    "perspective": 0.4,
+    "offset": 0.5,
+}
 
 
 def build_transform(name: str, *, bounded: bool = False, regularization: float = 0.0) -> Transform:
-    """The 2-D transform of that name (one of `TRANSFORMS`; "tps" over 4×4 points), kept within `BOUNDS` if asked for."""
+    """The 2-D transform of that name, of `TRANSFORMS`; "tps" has 4×4 points. `bounded` keeps it within `BOUNDS`."""
     check_choice("transform", name, TRANSFORMS)
-    if name == "tps":
-        transform: Transform = ThinPlateSpline((4, 4), regularization=regularization)
-    else:
-        families = (Translation, Attention, Rotation, Similarity, Affine, Projective)
-        transform = dict(zip(TRANSFORMS, families, strict=False))[name]()
+    transform = ThinPlateSpline((4, 4), regularization=regularization) if name == "tps" else _LINEAR[name]()
     if not bounded:
         return transform
     return Bounded(transform, **{kind: bound for kind, bound in BOUNDS.items() if kind in transform.kinds})

@@ -90,9 +90,7 @@ def _rotation(jacobian: Tensor) -> Tensor:
     if jacobian.shape[-1] == 1:
         return torch.zeros_like(jacobian[..., 0, 0])
     if jacobian.shape[-1] == 2:
-        return torch.atan2(
-            jacobian[..., 1, 0] - jacobian[..., 0, 1], jacobian[..., 0, 0] + jacobian[..., 1, 1]
-        )
+        return torch.atan2(jacobian[..., 1, 0] - jacobian[..., 0, 1], jacobian[..., 0, 0] + jacobian[..., 1, 1])
     left, _, right = torch.linalg.svd(torch.nan_to_num(jacobian))
     trace = (left @ right).diagonal(dim1=-2, dim2=-1).sum(-1)
     return torch.acos(((trace - 1) / 2).clamp(-1, 1))

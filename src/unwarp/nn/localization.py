@@ -1,6 +1,7 @@
 """Localization networks: from an image to theta, starting at the identity."""
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -55,7 +56,7 @@ def fully_connected(
     """
     widths = [_count(in_shape), *hidden]
     layers: list[nn.Module] = [nn.Flatten()]
-    for before, after in zip(widths, widths[1:], strict=False):
+    for before, after in pairwise(widths):
         layers += [nn.Linear(before, after), nn.ReLU()]
     return Localization(nn.Sequential(*layers), widths[-1], transform, perturbation=perturbation)
 
@@ -72,7 +73,7 @@ def convolutional(
 ) -> Localization:
     """The localization network of the paper's ST-CNN (arXiv 1506.02025, A.4), for images of any size.
 
-    The input is averaged down by 2, then each convolution is followed by a 2× max-pooling while the map has room for it.
+    The input is averaged down by 2; each convolution is followed by a 2× max-pooling while there is room for it.
 
     Args:
         in_shape: `(C, *in)`, the shape of one image.

@@ -2,7 +2,6 @@
 
 import math
 
-import torch
 from torch import Tensor
 
 from unwarp.checks import check_choice, check_coordinates, check_image
@@ -60,5 +59,3 @@ def _check_fill(fill: float | Tensor, padding: str, channels: int) -> None:
         raise ValueError(f"fill: wanted a finite number, got {fill}")
     elif fill != 0 and padding != "constant":
         raise ValueError(f"fill: wanted padding='constant' with it, got padding={padding!r}")
-
-

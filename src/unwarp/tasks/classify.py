@@ -81,7 +81,7 @@ class ClassifyTask(L.LightningModule):
         self.log("val_error", 100 * (1 - self.validation_accuracy.compute()), prog_bar=True)
         self.validation_accuracy.reset()
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> Any:
         """The optimiser with its schedule, stepped after every batch."""
         options = self.options
         groups = parameter_groups(self.model, lr=options.lr, localization_factor=options.localization_factor)
@@ -90,7 +90,10 @@ class ClassifyTask(L.LightningModule):
         else:
             optimizer = torch.optim.SGD(groups, momentum=0.9, weight_decay=options.weight_decay)
         steps = max(2, int(self.trainer.estimated_stepping_batches))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self._schedule(optimizer, steps), "interval": "step"}}
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": self._schedule(optimizer, steps), "interval": "step"},
+        }
 
     def _schedule(self, optimizer: torch.optim.Optimizer, steps: int) -> LRScheduler:
         match self.options.schedule:

@@ -22,11 +22,11 @@ def evaluate(model: Classifier, batches: PictureBatches, device: torch.device) -
     """Run a model over the test pictures, in full precision.
 
     Returns:
-        Arrays by name: `classes`, their names; `labels`, `predicted`, `probability` of each test picture; `mean_before`, `mean_after`
-        `[classes, C, H, W]`, the mean picture of each class; the `gallery_*` and `worst_*` pictures (the first of the
-        test set, and the most confident errors) with `*_outline [n, 9, 9, 2]`, where the straightened picture lies in
-        the input; and, where they are known, `pose_learned` and `pose_true` `[n, 4]`: rotation in radians, log-scale
-        and centre (x, y), of the first 2000 pictures.
+        Arrays by name: `classes`, their names; `labels`, `predicted` and `probability` of each test picture;
+        `mean_before` and `mean_after [classes, C, H, W]`, the mean picture of each class; pictures `gallery_*` (the
+        first of the test set) and `worst_*` (the errors the model was most sure of), with `*_outline [n, 9, 9, 2]`,
+        where the straightened picture lies in the input; and, where they are known, `pose_learned` and `pose_true`
+        `[n, 4]`: rotation in radians, log-scale and centre (x, y), of about 2000 pictures.
     """
     model = model.to(device).eval()
     classes = len(batches.splits.test.classes)

@@ -31,7 +31,8 @@ class ModelOptions:
     """What learns."""
 
     model: str = option(
-        "convnet,st-convnet", "comma-separated, trained one after the other: fcn, cnn, convnet, st-fcn, st-cnn, st-convnet"
+        "convnet,st-convnet",
+        "comma-separated, trained one after the other: fcn, cnn, convnet, st-fcn, st-cnn, st-convnet",
     )
     transform: Literal["translation", "attention", "rotation", "similarity", "affine", "projective", "tps"] = option(
         "affine", "what the spatial transformer may do to a picture"

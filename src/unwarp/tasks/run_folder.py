@@ -1,12 +1,12 @@
 """The folder of a run: what is in it and how it is read back.
 
-    runs/<name>/config.yaml               every option
-                results.json              a record per finished model
-                <model>/best.ckpt         the weights with the least validation error
-                        last.ckpt         to resume from
-                        metrics.csv       what was logged, epoch by epoch (and as TensorBoard events)
-                        evaluation.npz    what the report shows
-                        film/NNNN.npy     the same pictures straightened after each epoch
+runs/<name>/config.yaml               every option
+results.json              a record per finished model
+<model>/best.ckpt         the weights with the least validation error
+last.ckpt         to resume from
+metrics.csv       what was logged, epoch by epoch (and as TensorBoard events)
+evaluation.npz    what the report shows
+film/NNNN.npy     the same pictures straightened after each epoch
 """
 
 import json
@@ -14,18 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
-from torch import nn
 
 from unwarp.checks import check_choice
 from unwarp.data import Splits, load
 from unwarp.data.batches import PictureBatches
 from unwarp.data.distort import Distortion
-from unwarp.models import MODELS, Classifier, build_model, build_transform
+from unwarp.models import MODELS
 from unwarp.tasks.options import Options
 
-_CONFIG, _RESULTS = "config.yaml", "results.json"
+_CONFIG, _INTERFACE, _RESULTS = "config.yaml", "interface.json", "results.json"
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,9 @@ class RunFolder:
     def create(cls, path: Path, options: Options) -> "RunFolder":
         """Make the folder and save the options in it. ValueError if it is there already."""
         if (path / _CONFIG).exists():
-            raise ValueError(f"name: wanted a new run, but {path} exists; go on with --resume {path} or choose a --name")
+            raise ValueError(
+                f"name: wanted a new run, but {path} exists; go on with --resume {path} or choose a --name"
+            )
         path.mkdir(parents=True, exist_ok=True)
         (path / _CONFIG).write_text(yaml.safe_dump(options.flat(), sort_keys=False))
         return cls(path, options)
@@ -97,6 +97,20 @@ class RunFolder:
         partial.write_text(text + "\n")
         partial.replace(self.path / _RESULTS)
 
+    def set_interface(self, image_shape: tuple[int, int, int], classes: tuple[str, ...]) -> None:
+        """Keep what the models take and give: `(C, H, W)` of their images, and the names of their classes."""
+        text = json.dumps({"image_shape": image_shape, "classes": classes}, indent=2)
+        (self.path / _INTERFACE).write_text(text + "\n")
+
+    def interface(self) -> tuple[tuple[int, int, int], tuple[str, ...]]:
+        """What `set_interface` kept. ValueError if the run has not begun."""
+        try:
+            kept = json.loads((self.path / _INTERFACE).read_text())
+            channels, height, width = kept["image_shape"]
+            return (channels, height, width), tuple(kept["classes"])
+        except (OSError, ValueError, KeyError) as error:
+            raise ValueError(f"run: wanted a run that has begun, with {self.path / _INTERFACE}; got {error}") from error
+
     def splits(self) -> Splits:
         """The clean pictures of this run."""
         data = self.options.data
@@ -122,23 +136,6 @@ class RunFolder:
             augment=data.augment,
             batch_size=self.options.training.batch_size,
             seed=self.options.run.seed,
-        )
-
-    def build(self, model: str, image_shape: tuple[int, int, int], classes: int, backbone: nn.Module | None) -> Classifier:
-        """One of this run's models, untrained, the same for the same seed."""
-        options = self.options.model
-        torch.manual_seed(self.options.run.seed)
-        return build_model(
-            model,
-            image_shape,
-            classes,
-            transform=build_transform(options.transform, bounded=options.bounded),
-            num_transformers=options.transformers,
-            crop=None if options.crop is None else (options.crop, options.crop),
-            leash=options.leash,
-            dropout=options.dropout,
-            parameters=options.parameters,
-            backbone=backbone,
         )
 
 

@@ -22,7 +22,7 @@ from torch import nn
 
 from unwarp import __version__
 from unwarp.data.batches import PictureBatches
-from unwarp.models import Classifier
+from unwarp.models import Classifier, build_model, build_transform
 from unwarp.tasks.classify import ClassifyTask
 from unwarp.tasks.evaluation import error_percent, evaluate, save_evaluation
 from unwarp.tasks.progress import FilmRecorder, TrainingProgress
@@ -46,8 +46,9 @@ def train(run: RunFolder, console: Console) -> bool:
         f"{len(splits.test)} test pictures of {len(splits.train.classes)} classes, {batches.image_shape}",
         highlight=False,
     )
+    run.set_interface(batches.image_shape, splits.train.classes)
     # Built before any is trained, so that a misfit is found at once.
-    built = {name: build(run, name, batches) for name in run.models}
+    built = {name: build(run, name) for name in run.models}
     done = run.results()
     for name, model in built.items():
         if name not in done:
@@ -57,25 +58,36 @@ def train(run: RunFolder, console: Console) -> bool:
     return True
 
 
-def build(run: RunFolder, name: str, batches: PictureBatches) -> Classifier:
-    """One model of a run, untrained, with the user's own backbone if the run has one."""
-    classes = len(batches.splits.train.classes)
+def build(run: RunFolder, name: str) -> Classifier:
+    """One model of a run, untrained but the same for the same seed; with the user's own backbone if the run has one."""
+    image_shape, classes = run.interface()
+    options = run.options.model
+    crop = None if options.crop is None else (options.crop, options.crop)
+    torch.manual_seed(run.options.run.seed)
     backbone = None
-    if run.options.model.backbone is not None:
-        channels, height, width = batches.image_shape
-        crop = run.options.model.crop
-        if name.startswith("st-") and crop is not None:
-            height = width = crop
-        backbone = import_backbone(run.options.model.backbone, (channels, height, width), classes)
-    return run.build(name, batches.image_shape, classes, backbone)
+    if options.backbone is not None:
+        seen = (image_shape[0], *crop) if name.startswith("st-") and crop is not None else image_shape
+        backbone = import_backbone(options.backbone, seen, len(classes))
+    return build_model(
+        name,
+        image_shape,
+        len(classes),
+        transform=build_transform(options.transform, bounded=options.bounded),
+        num_transformers=options.transformers,
+        crop=crop,
+        leash=options.leash,
+        dropout=options.dropout,
+        parameters=options.parameters,
+        backbone=backbone,
+    )
 
 
-def load_best(run: RunFolder, name: str, batches: PictureBatches) -> Classifier:
+def load_best(run: RunFolder, name: str) -> Classifier:
     """A model with the weights that did best in the validation. ValueError if there are none."""
     file = run.folder(name) / "best.ckpt"
     if not file.is_file():
         raise ValueError(f"run: wanted a trained {name}, but {file} is missing; train it first")
-    model = build(run, name, batches)
+    model = build(run, name)
     try:
         checkpoint = torch.load(file, map_location="cpu", weights_only=True)
         prefix = "model."
@@ -106,7 +118,9 @@ def import_backbone(path: str, in_shape: tuple[int, int, int], classes: int) -> 
     with torch.no_grad():
         shape = tuple(backbone(torch.zeros(2, *in_shape)).shape)
     if shape != (2, classes):
-        raise ValueError(f"backbone: wanted logits [2, {classes}] for images [2, {', '.join(map(str, in_shape))}], got {shape}")
+        raise ValueError(
+            f"backbone: wanted logits [2, {classes}] for images [2, {', '.join(map(str, in_shape))}], got {shape}"
+        )
     return backbone.train()
 
 
@@ -151,7 +165,7 @@ def _train_one(run: RunFolder, name: str, model: Classifier, batches: PictureBat
         raise
     if not trainer.is_global_zero:
         return trainer
-    trained = load_best(run, name, batches)
+    trained = load_best(run, name)
     arrays = evaluate(trained, batches, task.device)
     save_evaluation(arrays, folder / "evaluation.npz")
     run.add_result(

@@ -62,7 +62,9 @@ class Bounded(Transform):
             reach[kind] = (bound, bound)
         for kind in reach:
             if kind not in transform.kinds:
-                raise ValueError(f"{kind}: wanted a bound for one of {sorted(set(transform.kinds))}, which {transform} has")
+                raise ValueError(
+                    f"{kind}: wanted a bound for one of {sorted(set(transform.kinds))}, which {transform} has"
+                )
         self._reach = reach
 
     @property

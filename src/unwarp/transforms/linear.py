@@ -41,7 +41,9 @@ class Rotation(Transform):
         super().__init__(ndim, ("angle",) * (ndim * (ndim - 1) // 2))
 
     def _to_map(self, theta: Tensor) -> Map:
-        return LinearMap(_affine_matrix(rotation_matrix(theta, self.ndim), theta.new_zeros(*theta.shape[:-1], self.ndim)))
+        return LinearMap(
+            _affine_matrix(rotation_matrix(theta, self.ndim), theta.new_zeros(*theta.shape[:-1], self.ndim))
+        )
 
 
 class Similarity(Transform):
@@ -59,7 +61,7 @@ class Similarity(Transform):
 
 
 class Affine(Transform):
-    """Theta `[N, D (D+1)]`: rows of the matrix `[D, D+1]` (Eq. 1 of arXiv 1506.02025); identity (1, 0, 0, 0, 1, 0) in 2-D.
+    """Theta `[N, D (D+1)]`: rows of the matrix `[D, D+1]` (Eq. 1 of arXiv 1506.02025); identity (1, 0, 0, 0, 1, 0).
 
     As components (see `Bounded`): D scales, the angles, the shears, the shift; the matrix is rotation · shear · scale.
     """
@@ -95,7 +97,7 @@ class Projective(Transform):
 
 
 def rotation_matrix(angles: Tensor, ndim: int) -> Tensor:
-    """Rotation matrices `[..., D, D]` of an angle `[..., 1]` (2-D) or a rotation vector `[..., 3]` (3-D), in radians."""
+    """Rotation matrices `[..., D, D]` of an angle `[..., 1]` (2-D) or a rotation vector `[..., 3]` (3-D), radians."""
     if ndim == 1:
         return angles.new_ones(*angles.shape[:-1], 1, 1)
     if ndim == 2:

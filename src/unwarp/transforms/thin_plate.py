@@ -50,6 +50,9 @@ class ThinPlateSpline(Transform):
             self.register_buffer("control", points.double(), persistent=False)
             self.register_buffer("solver", solver, persistent=False)
 
+    control: Tensor
+    solver: Tensor
+
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         module = super()._apply(fn, recurse)
         for name, exact in self._exact.items():

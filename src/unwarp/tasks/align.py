@@ -1,0 +1,145 @@
+"""Put pictures in canonical pose with a trained classifier."""
+
+import csv
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from rich.progress import track
+from torch import Tensor
+
+from unwarp.coordinates import matrix_in_pixels
+from unwarp.data.folder import find_pictures, read_picture
+from unwarp.maps import LinearMap, Map
+from unwarp.models import Classifier
+from unwarp.nn import diagnose
+from unwarp.warping import warp
+
+_TABLE = "transforms.csv"
+_OUTLINE = (32, 32)
+
+
+@torch.no_grad()
+def align_pictures(
+    model: Classifier,
+    pictures: Sequence[str | Path],
+    out: Path,
+    *,
+    image_shape: tuple[int, int, int],
+    classes: Sequence[str],
+    strict: bool = False,
+    complain: Callable[[str], None],
+) -> int:
+    """Write each picture straightened at its own resolution, and `transforms.csv` with what was done to it.
+
+    Args:
+        model: a trained classifier with spatial transformers.
+        pictures: files, and folders of them.
+        out: folder for the results; inside it, pictures of a folder keep their places.
+        image_shape: `(C, H, W)` of the images the model was trained on.
+        classes: their names.
+        strict: fail on the first picture that cannot be read; otherwise they are left out.
+        complain: called with a line for each picture that is left out.
+
+    Returns:
+        How many pictures were left out.
+
+    Raises:
+        ValueError: for a model without spatial transformers, a path that is not there, no picture at all, an `out` that
+            holds the pictures, or, if `strict`, a broken picture.
+    """
+    if not model.transformers:
+        raise ValueError("model: wanted one with a spatial transformer (st-...), got a plain network")
+    jobs = list(_jobs(pictures, out))
+    if not jobs:
+        raise ValueError(f"pictures: wanted at least one picture, found none in {', '.join(map(str, pictures))}")
+    model.eval()
+    out.mkdir(parents=True, exist_ok=True)
+    left_out = 0
+    with (out / _TABLE).open("w", newline="") as file:
+        table: csv.DictWriter[str] | None = None
+        for source, target in track(jobs, "straightening", transient=True, disable=not sys.stdout.isatty()):
+            try:
+                picture = read_picture(source)
+                small = read_picture(source, channels=image_shape[0], size=image_shape[1:])
+            except ValueError as error:
+                if strict:
+                    raise
+                left_out += 1
+                complain(f"left out: {error}")
+                continue
+            row, straight = _align_one(model, picture, small, classes)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            pixels = straight.permute(1, 2, 0).squeeze(-1).numpy()
+            Image.fromarray(pixels).save(target)
+            row = {"file": str(source), "output": target.relative_to(out).as_posix()} | row
+            if table is None:
+                table = csv.DictWriter(file, row)
+                table.writeheader()
+            table.writerow(row)
+    if table is None:
+        raise ValueError(f"pictures: wanted at least one that can be read, got {left_out} that cannot")
+    return left_out
+
+
+def _align_one(
+    model: Classifier, picture: Tensor, small: Tensor, classes: Sequence[str]
+) -> tuple[dict[str, Any], Tensor]:
+    image = small.unsqueeze(0).float() / 255
+    theta, _ = model.transformers[0].locate(image)  # pyright: ignore[reportCallIssue, reportAttributeAccessIssue]
+    seen = model.straighten(image)
+    assert seen.pull is not None
+    probability, predicted = model.backbone(seen.image).float().softmax(1)[0].max(0)
+    size = tuple(picture.shape[1:])
+    straight = warp(picture.unsqueeze(0), seen.pull, size)[0]
+    row = _pose(seen.pull, size)
+    row |= {"predicted": classes[int(predicted)], "probability": _short(probability)}
+    row |= {f"theta_{index}": _short(value) for index, value in enumerate(theta[0])}
+    return row, straight
+
+
+def _pose(pull: Map, size: tuple[int, ...]) -> dict[str, Any]:
+    diagnosis = diagnose(pull, _OUTLINE)
+    centre = pull(torch.zeros(1, 1, 2))[0, 0] * torch.tensor([size[1], size[0]]) / 2
+    row: dict[str, Any] = {
+        "rotation_deg": _short(diagnosis.rotation[0].rad2deg()),
+        "scale": _short(diagnosis.scale[0]),
+        "translation_x_px": _short(centre[0]),
+        "translation_y_px": _short(centre[1]),
+        "outside": _short(diagnosis.outside[0]),
+    }
+    matrix: Sequence[Any] = [""] * 9
+    if isinstance(pull, LinearMap):
+        matrix = [_short(value) for value in matrix_in_pixels(pull.homogeneous[0], size, size).flatten()]
+    return row | {f"matrix_{index // 3}{index % 3}": value for index, value in enumerate(matrix)}
+
+
+def _short(value: Tensor) -> str:
+    return f"{value.item():.6g}"
+
+
+def _jobs(pictures: Sequence[str | Path], out: Path) -> Iterator[tuple[Path, Path]]:
+    """Each picture, and the file it is written to; no two write to the same."""
+    taken: set[Path] = set()
+    for path in map(Path, pictures):
+        if path.is_dir():
+            if path.resolve() == out.resolve():
+                raise ValueError(f"out: wanted another folder than that of the pictures, got {out}")
+            found = [(file, file.relative_to(path)) for file in find_pictures(path)]
+        elif path.exists():
+            if path.parent.resolve() == out.resolve():
+                raise ValueError(f"out: wanted another folder than that of the pictures, got {out}")
+            found = [(path, Path(path.name))]
+        else:
+            raise ValueError(f"pictures: wanted files or folders, got {path}, which is not there")
+        for source, relative in found:
+            target = out / relative.with_suffix(".png")
+            count = 2
+            while target in taken:
+                target = out / relative.with_name(f"{relative.stem}-{count}.png")
+                count += 1
+            taken.add(target)
+            yield source, target
