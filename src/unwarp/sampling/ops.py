@@ -55,7 +55,7 @@ def _check_fill(fill: float | Tensor, padding: str, channels: int) -> None:
     if isinstance(fill, Tensor):
         if fill.numel() != 1 and tuple(fill.shape) != (channels,):
             raise ValueError(f"fill: wanted a number or one per channel [{channels}], got {list(fill.shape)}")
-    elif not math.isfinite(fill):
+    elif not -math.inf < fill < math.inf:
         raise ValueError(f"fill: wanted a finite number, got {fill}")
     elif fill != 0 and padding != "constant":
         raise ValueError(f"fill: wanted padding='constant' with it, got padding={padding!r}")

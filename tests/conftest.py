@@ -1,0 +1,53 @@
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import settings
+from torch import Tensor
+
+from unwarp.coordinates import identity_grid
+from unwarp.transforms import Affine, Attention, Projective, Rotation, Similarity, ThinPlateSpline, Transform, Translation
+
+# Drawn cases take as long as they take; the seed is fixed, so that a failure is the same everywhere.
+settings.register_profile("unwarp", deadline=None, derandomize=True, max_examples=40)
+settings.load_profile("unwarp")
+
+LINEAR: list[Callable[[int], Transform]] = [Translation, Attention, Rotation, Similarity, Affine, Projective]
+TRANSFORMS_2D: list[Transform] = [*(family(2) for family in LINEAR), ThinPlateSpline((4, 4))]
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def mnist_folder(monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = Path(os.environ.get("UNWARP_DATA", "")) / "mnist"
+    if not (folder / "train-images-idx3-ubyte.gz").exists():
+        pytest.skip("needs MNIST in the folder that UNWARP_DATA names")
+    return folder
+
+
+def random_theta(transform: Transform, count: int, strength: float = 0.15) -> Tensor:
+    """Theta near the identity, float64."""
+    return transform.identity.double() + strength * torch.randn(count, transform.num_params, dtype=torch.float64)
+
+
+def random_points(count: int, points: int, ndim: int) -> Tensor:
+    return 2 * torch.rand(count, points, ndim, dtype=torch.float64) - 1
+
+
+def smooth_images(count: int, channels: int, size: tuple[int, ...]) -> Tensor:
+    """Pictures so smooth that interpolating them twice hardly matters, and dark at the border; float64."""
+    points = identity_grid(size, dtype=torch.float64)
+    waves = torch.randn(count, channels, 4, len(size), dtype=torch.float64)
+    phase = 6 * torch.rand(count, channels, 4, dtype=torch.float64)
+    total = torch.zeros(count, channels, *size, dtype=torch.float64)
+    for wave in range(4):
+        angle = (waves[:, :, wave] @ points.flatten(0, -2).T).unflatten(-1, size)
+        total = total + torch.sin(angle + phase[:, :, wave].reshape(count, channels, *(1,) * len(size)))
+    window = (1 - points.square()).clamp_min(0).prod(-1)
+    return total * window

@@ -1,0 +1,121 @@
+"""Laws that hold for every kind of map."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.conftest import TRANSFORMS_2D, random_points, random_theta
+from unwarp.coordinates import identity_grid
+from unwarp.maps import ChainMap, LinearMap, Map
+from unwarp.transforms import Affine, Projective, Rotation, ThinPlateSpline, Transform, Translation
+
+MAPS = [*TRANSFORMS_2D, Affine(1), Affine(3), Rotation(3), Projective(3), ThinPlateSpline((3,)), ThinPlateSpline((2, 3, 2))]
+every_transform = pytest.mark.parametrize("transform", MAPS, ids=repr)
+
+
+@every_transform
+def test_the_grid_is_the_map_at_the_pixel_centres(transform: Transform) -> None:
+    pull = transform(random_theta(transform, 2))
+    size = (4, 5, 3)[: transform.ndim]
+    points = identity_grid(size, dtype=torch.float64).expand(2, *size, transform.ndim)
+    torch.testing.assert_close(pull.grid(size), pull(points))
+
+
+@every_transform
+def test_the_jacobian_is_the_derivative(transform: Transform) -> None:
+    pull = transform(random_theta(transform, 2))
+    points = random_points(2, 4, transform.ndim)
+    numeric = torch.func.jacrev(lambda p: pull(p))(points)
+    wanted = torch.stack([torch.stack([numeric[n, q, :, n, q] for q in range(4)]) for n in range(2)])
+    torch.testing.assert_close(pull.jacobian(points), wanted)
+
+
+@every_transform
+def test_composition_applies_the_right_map_first(transform: Transform) -> None:
+    shift = Translation(transform.ndim)
+    a, b = transform(random_theta(transform, 2)), shift(random_theta(shift, 2))
+    points = random_points(2, 4, transform.ndim)
+    torch.testing.assert_close((a @ b)(points), a(b(points)))
+    torch.testing.assert_close((b @ a)(points), b(a(points)))
+    numeric = torch.func.jacrev(lambda p: (a @ b)(p).sum((0, 1)))(points)
+    torch.testing.assert_close((a @ b).jacobian(points), numeric.permute(1, 2, 0, 3))
+
+
+@pytest.mark.parametrize("transform", [t for t in MAPS if not isinstance(t, ThinPlateSpline)], ids=repr)
+def test_the_inverse_undoes_the_map(transform: Transform) -> None:
+    pull = transform(random_theta(transform, 2))
+    points = random_points(2, 5, transform.ndim) * 0.5
+    torch.testing.assert_close((pull @ pull.inverse())(points), points)
+    torch.testing.assert_close(pull.inverse()(pull(points)), points)
+
+
+def test_linear_maps_compose_to_one_matrix_and_others_to_a_chain() -> None:
+    affine, projective, spline = Affine(), Projective(), ThinPlateSpline()
+    a, p, s = (t(random_theta(t, 2)) for t in (affine, projective, spline))
+    assert isinstance(a @ a, LinearMap)
+    assert (a @ a).is_affine  # pyright: ignore[reportAttributeAccessIssue]
+    assert isinstance(a @ p, LinearMap)
+    assert isinstance(a @ s, ChainMap)
+
+
+def test_a_map_without_an_inverse_says_so() -> None:
+    spline = ThinPlateSpline()(random_theta(ThinPlateSpline(), 1))
+    for pull in (spline, spline @ Affine()(random_theta(Affine(), 1))):
+        with pytest.raises(ValueError, match="^inverse: wanted"):
+            pull.inverse()
+    with pytest.raises(ValueError, match="^inverse: wanted"):
+        LinearMap(torch.zeros(1, 2, 3)).inverse()
+
+
+def test_points_behind_the_horizon_are_far_outside_and_finite() -> None:
+    pull = LinearMap(torch.tensor([[[1.0, 0, 0], [0, 1, 0], [-2, 0, 1]]]).requires_grad_())
+    points = torch.tensor([[[0.5, 0.3], [0.9, 0.3], [1.0, 1.0]]])
+    image = pull(points)
+    assert torch.isfinite(image).all()
+    assert (image.abs().amax(-1) > 100).all()
+    gradient = torch.autograd.grad(image.sum(), pull.matrix)[0]
+    assert torch.isfinite(gradient).all()
+    assert torch.isfinite(pull.jacobian(points)).all()
+
+
+@every_transform
+def test_maps_can_be_chosen_and_cut_off(transform: Transform) -> None:
+    theta = random_theta(transform, 5).requires_grad_()
+    pull = transform(theta)
+    points = random_points(5, 3, transform.ndim)
+    some = torch.tensor([3, 0])
+    torch.testing.assert_close(pull[some](points[some]), pull(points)[some])
+    torch.testing.assert_close(pull[-1](points[-1:]), pull(points)[-1:])
+    assert pull.batch == (5,)
+    assert pull[1:3].batch == (2,)
+    assert not pull.detach()(points).requires_grad
+
+
+@every_transform
+def test_many_maps_per_image(transform: Transform) -> None:
+    theta = random_theta(transform, 6)
+    size = (2, 3, 2)[: transform.ndim]
+    grids = transform(theta.unflatten(0, (2, 3))).grid(size)
+    torch.testing.assert_close(grids, transform(theta).grid(size).unflatten(0, (2, 3)))
+
+
+@pytest.mark.parametrize("pull", [Affine()(torch.eye(6)[:2]), ThinPlateSpline()(torch.zeros(2, 32))], ids=["linear", "spline"])
+@pytest.mark.parametrize("points", [torch.zeros(3, 4, 2), torch.zeros(2, 4, 3), torch.zeros(2)], ids=str)
+def test_points_that_do_not_fit_are_refused(pull: Map, points: Tensor) -> None:
+    with pytest.raises(ValueError, match="^points: wanted"):
+        pull(points)
+    with pytest.raises(ValueError, match="^points: wanted"):
+        pull.jacobian(points)
+
+
+def test_maps_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ValueError, match="^a @ b: wanted"):
+        Affine(2)(torch.zeros(1, 6)) @ Affine(3)(torch.zeros(1, 12))
+    with pytest.raises(TypeError, match="^a @ b: wanted"):
+        Affine(2)(torch.zeros(1, 6)) @ torch.eye(3)  # pyright: ignore[reportOperatorIssue]
+
+
+@pytest.mark.parametrize("matrix", [torch.zeros(2, 3), torch.zeros(1, 2, 2), torch.zeros(1, 2, 3).half(), "eye"])
+def test_matrices_that_do_not_fit_are_refused(matrix: Tensor) -> None:
+    with pytest.raises((TypeError, ValueError), match="^matrix: wanted"):
+        LinearMap(matrix)

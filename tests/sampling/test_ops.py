@@ -1,0 +1,209 @@
+"""Laws of the sampler; `reference.py` is what `ops.sample` runs."""
+
+from itertools import product
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from unwarp.coordinates import identity_grid
+from unwarp.sampling import MODES, PADDINGS, sample
+
+TORCH_MODE = {"nearest": "nearest", "linear": "bilinear", "cubic": "bicubic"}
+SHARED_PADDINGS = ("zeros", "border", "reflection")
+extents = st.integers(1, 7)
+
+
+def grid_of(points: int, ndim: int, reach: float = 1.6, count: int = 2) -> Tensor:
+    return (2 * torch.rand(count, points, *(1,) * (ndim - 1), ndim, dtype=torch.float64) - 1) * reach
+
+
+@pytest.mark.parametrize(("mode", "padding"), list(product(MODES, SHARED_PADDINGS)))
+@given(height=extents, width=extents, channels=st.integers(0, 3), seed=st.integers(0, 99))
+def test_agrees_with_torch_in_2d(mode: str, padding: str, height: int, width: int, channels: int, seed: int) -> None:
+    torch.manual_seed(seed)
+    image = torch.randn(2, channels, height, width, dtype=torch.float64)
+    grid = grid_of(11, 2)
+    wanted = F.grid_sample(image, grid, mode=TORCH_MODE[mode], padding_mode=padding, align_corners=False)
+    torch.testing.assert_close(sample(image, grid, mode=mode, padding=padding), wanted)
+
+
+@pytest.mark.parametrize(("mode", "padding"), list(product(("nearest", "linear"), SHARED_PADDINGS)))
+@given(size=st.tuples(extents, extents, extents), seed=st.integers(0, 99))
+def test_agrees_with_torch_in_3d(mode: str, padding: str, size: tuple[int, int, int], seed: int) -> None:
+    torch.manual_seed(seed)
+    image = torch.randn(2, 2, *size, dtype=torch.float64)
+    grid = grid_of(11, 3)
+    wanted = F.grid_sample(image, grid, mode=TORCH_MODE[mode], padding_mode=padding, align_corners=False)
+    torch.testing.assert_close(sample(image, grid, mode=mode, padding=padding), wanted)
+
+
+@pytest.mark.parametrize(("mode", "padding"), list(product(MODES, PADDINGS)))
+def test_a_line_is_read_as_a_picture_one_pixel_high(mode: str, padding: str) -> None:
+    line, grid = torch.randn(2, 3, 9, dtype=torch.float64), grid_of(11, 1)
+    high = torch.cat([grid, torch.zeros_like(grid)], dim=-1).unsqueeze(2)
+    picture = sample(line.unsqueeze(2), high, mode=mode, padding=padding)
+    torch.testing.assert_close(sample(line, grid, mode=mode, padding=padding), picture.squeeze(-1))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_constant_padding_is_zeros_padding_around_a_shifted_picture(mode: str) -> None:
+    image, grid = torch.randn(2, 3, 5, 6, dtype=torch.float64), grid_of(40, 2, reach=3)
+    fill = torch.tensor([0.5, -2.0, 7.0], dtype=torch.float64)
+    shifted = sample(image - fill[:, None, None], grid, mode=mode) + fill[:, None, None]
+    torch.testing.assert_close(sample(image, grid, mode=mode, padding="constant", fill=fill), shifted)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_wrap_padding_repeats_the_picture(mode: str) -> None:
+    image, grid = torch.randn(2, 1, 5, 6, dtype=torch.float64), grid_of(40, 2, reach=0.99)
+    period = 2 * torch.tensor([3.0, -2.0], dtype=torch.float64)
+    near, far = (sample(image, g, mode=mode, padding="wrap") for g in (grid, grid + period))
+    torch.testing.assert_close(near, far)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.uint8])
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("size", [(1, 1), (3, 5), (28, 28), (256, 200)])
+def test_aligned_samples_are_the_pixels_bit_for_bit(dtype: torch.dtype, mode: str, size: tuple[int, int]) -> None:
+    image = (torch.rand(1, 2, *size) * 255).to(dtype)
+    assert torch.equal(sample(image, identity_grid(size).unsqueeze(0), mode=mode), image)
+    turned = identity_grid(size).flip(0, 1).unsqueeze(0)
+    assert torch.equal(sample(image, turned, mode=mode), image.flip(2, 3))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_images_are_off_by_their_own_rounding_only(dtype: torch.dtype) -> None:
+    image = torch.rand(1, 1, 256, 256).to(dtype)
+    grid = (2 * torch.rand(1, 100, 100, 2) - 1) * 1.1
+    exact = sample(image.double(), grid.double())
+    error = (sample(image, grid).double() - exact).abs().max().item()
+    assert error <= torch.finfo(dtype).eps
+
+
+def test_uint8_images_are_rounded_not_wrapped() -> None:
+    image = torch.tensor([0, 255, 0, 255, 255, 0], dtype=torch.uint8).reshape(1, 1, 1, 6)
+    grid = torch.stack([torch.linspace(-1, 1, 101), torch.zeros(101)], dim=-1).reshape(1, 1, 101, 2)
+    exact = sample(image.double(), grid.double(), mode="cubic", padding="border")
+    assert exact.max() > 255
+    assert exact.min() < 0
+    result = sample(image, grid, mode="cubic", padding="border").double()
+    assert (result - exact.clamp(0, 255)).abs().max() <= 0.5 + 1e-3
+
+
+@pytest.mark.parametrize(("mode", "padding"), list(product(MODES, PADDINGS)))
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 1e30, -1e30])
+def test_wild_coordinates_give_numbers_and_gradients(mode: str, padding: str, value: float) -> None:
+    image = torch.rand(1, 2, 4, 5, requires_grad=True)
+    grid = torch.zeros(1, 3, 1, 2)
+    grid[0, 1, 0, 0] = value
+    grid.requires_grad_()
+    result = sample(image, grid, mode=mode, padding=padding, fill=3.0 if padding == "constant" else 0.0)
+    assert torch.isfinite(result).all()
+    if padding == "constant":
+        assert (result[:, :, 1] == 3).all()
+    elif padding == "zeros" or value != value:
+        assert (result[:, :, 1] == 0).all()
+    result.sum().backward()
+    assert image.grad is not None
+    assert torch.isfinite(image.grad).all()
+    assert grid.grad is None or torch.isfinite(grid.grad).all()
+
+
+@pytest.mark.parametrize(("mode", "padding"), list(product(MODES, PADDINGS)))
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+def test_first_and_second_derivatives(mode: str, padding: str, ndim: int) -> None:
+    image = torch.randn(1, 1, *(3, 4, 2)[:ndim], dtype=torch.float64, requires_grad=True)
+    grid = grid_of(4, ndim, reach=1.3, count=1).requires_grad_()
+    fill = torch.randn(1, dtype=torch.float64) if padding == "constant" else 0.0
+
+    def read(picture: Tensor, points: Tensor) -> Tensor:
+        return sample(picture, points, mode=mode, padding=padding, fill=fill)
+
+    assert torch.autograd.gradcheck(read, (image, grid))
+    assert torch.autograd.gradgradcheck(read, (image, grid))
+
+
+def test_the_fill_has_a_gradient() -> None:
+    fill = torch.randn(2, dtype=torch.float64, requires_grad=True)
+    image, grid = torch.randn(1, 2, 3, 3, dtype=torch.float64), grid_of(9, 2, reach=2, count=1)
+    assert torch.autograd.gradcheck(lambda f: sample(image, grid, padding="constant", fill=f), (fill,))
+
+
+@pytest.mark.parametrize("needs", list(product([False, True], repeat=2)))
+def test_any_of_image_and_grid_may_need_a_gradient(needs: tuple[bool, bool]) -> None:
+    image = torch.rand(1, 1, 4, 4, requires_grad=needs[0])
+    grid = torch.rand(1, 3, 3, 2, requires_grad=needs[1])
+    assert sample(image, grid).requires_grad == any(needs)
+
+
+def test_half_precision_image_gradients_are_summed_in_float32() -> None:
+    image = torch.zeros(1, 1, 1, 1, dtype=torch.bfloat16, requires_grad=True)
+    sample(image, torch.zeros(1, 1, 5000, 2)).float().sum().backward()
+    assert image.grad is not None
+    assert abs(image.grad.item() - 5000) <= 5000 * torch.finfo(torch.bfloat16).eps
+
+
+def test_many_grids_per_image_read_like_copies_of_the_image() -> None:
+    image, grid = torch.rand(2, 3, 5, 6), torch.rand(2, 4, 7, 8, 2) * 2 - 1
+    copies = image.repeat_interleave(4, dim=0)
+    wanted = sample(copies, grid.flatten(0, 1)).unflatten(0, (2, 4))
+    assert torch.equal(sample(image, grid), wanted)
+
+
+@pytest.mark.parametrize("shape", [(0, 1, 4, 4), (2, 0, 4, 4)])
+def test_empty_batches_and_no_channels(shape: tuple[int, ...]) -> None:
+    assert sample(torch.zeros(shape), torch.zeros(shape[0], 3, 5, 2)).shape == (*shape[:2], 3, 5)
+    assert sample(torch.zeros(shape), torch.zeros(shape[0], 0, 5, 2)).shape == (*shape[:2], 0, 5)
+
+
+def test_strides_do_not_matter() -> None:
+    image = torch.rand(2, 3, 6, 8)
+    grid = torch.rand(2, 5, 5, 2)
+    strided = image.to(memory_format=torch.channels_last)
+    assert torch.equal(sample(strided, grid.transpose(1, 2)), sample(image, grid.transpose(1, 2).contiguous()))
+    assert torch.equal(sample(image[..., ::2], grid), sample(image[..., ::2].contiguous(), grid))
+
+
+def test_vmap_reads_like_a_loop() -> None:
+    images, grids = torch.rand(3, 2, 1, 5, 5), torch.rand(3, 2, 4, 4, 2)
+    together = torch.func.vmap(sample)(images, grids)
+    assert torch.equal(together, torch.stack([sample(i, g) for i, g in zip(images, grids, strict=True)]))
+    gradient = torch.func.vmap(torch.func.grad(lambda g, i: sample(i, g).sum()))(grids, images)
+    assert torch.isfinite(gradient).all()
+
+
+def test_forward_mode_agrees_with_reverse_mode() -> None:
+    image, grid = torch.rand(1, 1, 5, 5, dtype=torch.float64), grid_of(6, 2, count=1)
+    forward = torch.func.jacfwd(lambda g: sample(image, g))(grid)
+    torch.testing.assert_close(forward, torch.func.jacrev(lambda g: sample(image, g))(grid))
+
+
+@pytest.mark.parametrize(
+    ("kind", "image", "grid", "words", "named"),
+    [
+        (TypeError, [[1.0]], torch.zeros(1, 1, 1, 2), {}, "image"),
+        (TypeError, torch.zeros(1, 1, 2, 2, dtype=torch.int64), torch.zeros(1, 1, 1, 2), {}, "image"),
+        (ValueError, torch.zeros(2, 2), torch.zeros(1, 1, 1, 2), {}, "image"),
+        (ValueError, torch.zeros(1, 1, 0, 2), torch.zeros(1, 1, 1, 2), {}, "image"),
+        (TypeError, torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 1, 2).half(), {}, "grid"),
+        (ValueError, torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 1, 3), {}, "grid"),
+        (ValueError, torch.zeros(1, 1, 2, 2), torch.zeros(2, 1, 1, 2), {}, "grid"),
+        (ValueError, torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 1, 2), {"mode": "bilinear"}, "mode"),
+        (ValueError, torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 1, 2), {"padding": "edge"}, "padding"),
+        (ValueError, torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 1, 2), {"fill": 1.0}, "fill"),
+        (
+            ValueError,
+            torch.zeros(1, 2, 2, 2),
+            torch.zeros(1, 1, 1, 2),
+            {"padding": "constant", "fill": torch.zeros(3)},
+            "fill",
+        ),
+    ],
+)
+def test_bad_input_is_named_at_the_door(kind: type, image: Tensor, grid: Tensor, words: dict, named: str) -> None:
+    with pytest.raises(kind, match=f"^{named}: wanted"):
+        sample(image, grid, **words)
