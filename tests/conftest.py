@@ -49,5 +49,5 @@ def smooth_images(count: int, channels: int, size: tuple[int, ...]) -> Tensor:
     for wave in range(4):
         angle = (waves[:, :, wave] @ points.flatten(0, -2).T).unflatten(-1, size)
         total = total + torch.sin(angle + phase[:, :, wave].reshape(count, channels, *(1,) * len(size)))
-    window = (1 - points.square()).clamp_min(0).prod(-1)
+    window = (1 - points.square()).square().prod(-1)
     return total * window

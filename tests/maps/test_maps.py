@@ -115,7 +115,7 @@ def test_maps_that_do_not_fit_are_refused() -> None:
         Affine(2)(torch.zeros(1, 6)) @ torch.eye(3)  # pyright: ignore[reportOperatorIssue]
 
 
-@pytest.mark.parametrize("matrix", [torch.zeros(2, 3), torch.zeros(1, 2, 2), torch.zeros(1, 2, 3).half(), "eye"])
+@pytest.mark.parametrize("matrix", [torch.zeros(2, 3), torch.zeros(1, 3, 2), torch.zeros(1, 2, 3).half(), "eye"])
 def test_matrices_that_do_not_fit_are_refused(matrix: Tensor) -> None:
     with pytest.raises((TypeError, ValueError), match="^matrix: wanted"):
         LinearMap(matrix)

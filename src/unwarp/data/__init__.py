@@ -1,13 +1,14 @@
-"""Pictures to learn from: where they come from, and what is done to them."""
+"""Pictures to learn from: where they come from, how they are read, split, distorted and put into batches."""
 
 from unwarp.data.arrays import load_arrays
 from unwarp.data.catalog import load
 from unwarp.data.clutter import add_clutter
 from unwarp.data.digits import load_digits
 from unwarp.data.distort import DISTORTIONS, Distorted, Distortion
-from unwarp.data.folder import load_folder, read_picture
+from unwarp.data.folder import load_folder
 from unwarp.data.mnist import load_mnist
 from unwarp.data.pictures import Pictures, Splits
+from unwarp.data.reading import read_picture
 
 __all__ = [
     "DISTORTIONS",

@@ -1,62 +1,59 @@
-"""Data sets by name or path."""
+"""One name for every source of pictures."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
+from unwarp.checks import check_size
 from unwarp.data.arrays import load_arrays
 from unwarp.data.digits import load_digits
 from unwarp.data.folder import load_folder
 from unwarp.data.mnist import load_mnist
-from unwarp.data.pictures import Pictures, Splits
+from unwarp.data.pictures import Pictures, Splits, check_channels
 
-NAMES = ("digits", "mnist")
+_OWN = {"mnist": load_mnist, "digits": load_digits}
 _FOLDER_SIZE = (48, 48)
 
 
 def load(
-    data: str, *, size: Sequence[int] | None = None, channels: int | None = None, strict: bool = False, seed: int = 0
+    data: str,
+    *,
+    size: tuple[int, int] | None = None,
+    channels: int | None = None,
+    strict: bool = False,
+    seed: int = 0,
 ) -> Splits:
-    """The pictures of a data set.
+    """The pictures that `data` names.
 
     Args:
-        data: one of `NAMES`, a `.npz` file (see `load_arrays`), or a folder (see `load_folder`).
-        size: (H, W) to bring the pictures to; their own if None, 48×48 for folders.
-        channels: 1 or 3; their own if None.
-        strict: see `load_folder`.
-        seed: of the validation split.
+        data: "mnist", "digits", a folder with a sub-folder of pictures for each class, or a file .npz; a folder that is
+            called mnist is "./mnist".
+        size: (H, W) to resize to; None is the pictures' own, and (48, 48) for a folder.
+        channels: 1 for grey, 3 for colour; None is what the pictures are.
+        strict: fail on a picture of a folder that cannot be read, instead of leaving it out with a warning.
+        seed: of the splits that the data set does not have itself.
 
     Raises:
-        ValueError: if it is none of these, or cannot be read.
+        ValueError: for anything else, or data that cannot be used; see `load_folder` and `load_arrays`.
+        OSError: if a data set is neither there nor can be downloaded.
     """
-    if data in NAMES:
-        splits = (load_digits if data == "digits" else load_mnist)(seed)
-    elif Path(data).suffix == ".npz":
-        splits = load_arrays(data, seed=seed)
-    elif Path(data).exists():
-        return load_folder(data, size=size or _FOLDER_SIZE, channels=channels, strict=strict, seed=seed)
+    if size is not None:
+        check_size(size, 2)
+    if channels is not None:
+        check_channels(channels)
+    path = Path(data).expanduser()
+    if data in _OWN:
+        splits = _OWN[data](seed=seed)
+    elif data and path.is_dir():
+        return load_folder(path, size or _FOLDER_SIZE, channels=channels, strict=strict, seed=seed)
+    elif path.suffix == ".npz":
+        splits = load_arrays(path, seed=seed)
     else:
         raise ValueError(
-            f"data: wanted {', '.join(NAMES)}, a .npz file or a folder of pictures; got {data!r}, not found"
+            f"data: wanted {', '.join(_OWN)}, a folder with a sub-folder of pictures for each class, or a file .npz; "
+            f"got {data!r}, which is {'another file' if path.exists() else 'not there'}"
         )
-    parts = (splits.train, splits.validation, splits.test)
-    return Splits(*(_converted(part, size, channels) for part in parts))
 
+    def fitted(pictures: Pictures) -> Pictures:
+        pictures = pictures if channels is None else pictures.with_channels(channels)
+        return pictures if size is None else pictures.resized(size)
 
-def _converted(pictures: Pictures, size: Sequence[int] | None, channels: int | None) -> Pictures:
-    images = pictures.images
-    if channels is not None and channels != images.shape[1]:
-        images = images.expand(-1, 3, -1, -1) if channels == 3 else _grey(images)
-    if size is not None and tuple(size) != tuple(images.shape[2:]):
-        images = F.interpolate(images.float(), tuple(size), mode="bilinear", antialias=True)
-        images = images.round().clamp(0, 255).byte()
-    return Pictures(images, pictures.labels, pictures.classes, pictures.names)
-
-
-def _grey(images: Tensor) -> Tensor:
-    # Luma of ITU-R BT.601, as Pillow converts.
-    weights = torch.tensor([0.299, 0.587, 0.114])
-    return (images.float() * weights[:, None, None]).sum(1, keepdim=True).round().byte()
+    return Splits(fitted(splits.train), fitted(splits.validation), fitted(splits.test))

@@ -1,201 +1,217 @@
-"""Folders of pictures: a sub-folder for each class."""
+"""A folder of pictures, a sub-folder for each class."""
 
-import os
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 
 from unwarp.checks import check_size
-from unwarp.data.pictures import Pictures, Splits, split_off
+from unwarp.data.extras import needs_train_extra
+from unwarp.data.pictures import Pictures, Splits, check_channels, complete_splits
+from unwarp.data.reading import PICTURE_SUFFIXES, read_picture
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
-_PARTS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
-_GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "F")
-_MOST_PIXELS = 2**27
-_NAMED = 10
+_PART_OF_NAME = {
+    "train": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+}
+_NAMED_SKIPS = 10
 
 
-class UnreadablePictureWarning(UserWarning):
-    """Some pictures of a folder could not be read and were left out."""
+class _File(NamedTuple):
+    part: str
+    label: int
+    path: Path
 
 
-def read_picture(path: str | Path, *, channels: int | None = None, size: Sequence[int] | None = None) -> Tensor:
-    """A picture file as uint8 `[C, H, W]`.
+def find_pictures(path: str | Path) -> list[Path]:
+    """The picture files in a folder and its sub-folders, told by their suffix, sorted.
 
-    PNG, JPEG, BMP, WebP and TIFF; grey, palette, RGB, CMYK; transparency is laid over black; 16 bits become 8; the
-    EXIF orientation is applied.
-
-    Args:
-        path: the file.
-        channels: 1 or 3; if None, 1 for grey files, else 3.
-        size: (H, W) to bring it to, averaging what falls together; the shape is not kept, so that normalised
-            coordinates mean the same in the original.
-
-    Raises:
-        ValueError: naming the file, if it is no picture, broken, or of over 2²⁷ pixels.
+    Names that begin with a dot are ignored. Links are followed, but no folder is visited twice.
     """
-    try:
-        with Image.open(path) as file:
-            if file.width * file.height > _MOST_PIXELS:
-                raise ValueError(f"a picture of {file.width}×{file.height} is too large")
-            picture = ImageOps.exif_transpose(file)
-            wanted = channels if channels is not None else (1 if file.mode in _GREY_MODES else 3)
-            picture = _to_bytes(picture).convert("L" if wanted == 1 else "RGB")
-            if size is not None:
-                picture = picture.resize((size[1], size[0]), Image.Resampling.BILINEAR)
-    except Exception as error:  # Pillow's decoders raise a dozen kinds for broken files
-        raise ValueError(f"{path}: wanted a picture, got {error or type(error).__name__}") from error
-    pixels = torch.from_numpy(np.array(picture))
-    return pixels.unsqueeze(0) if wanted == 1 else pixels.permute(2, 0, 1).contiguous()
-
-
-def find_pictures(folder: str | Path) -> list[Path]:
-    """The picture files in a folder and its sub-folders, sorted, hidden ones left out."""
-    found = []
-    for where, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(where, name) for name in files if not name.startswith(".")]
-    return sorted(path for path in found if path.suffix.lower() in EXTENSIONS)
+    folders, visited, found = [Path(path)], set(), []
+    while folders:
+        folder = folders.pop()
+        if folder.resolve() in visited:
+            continue
+        visited.add(folder.resolve())
+        for entry in sorted(folder.iterdir(), reverse=True):
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                folders.append(entry)
+            elif entry.suffix.lower() in PICTURE_SUFFIXES:
+                found.append(entry)
+    return sorted(found)
 
 
 def load_folder(
     path: str | Path,
+    size: tuple[int, int],
     *,
-    size: Sequence[int],
     channels: int | None = None,
     strict: bool = False,
     validation: float = 0.1,
     test: float = 0.2,
     seed: int = 0,
 ) -> Splits:
-    """Pictures of a folder with a sub-folder for each class, or with `train/`, `test/` and `val/` of such sub-folders.
+    """Pictures of a folder with a sub-folder for each class, in the order of their paths.
+
+    If the folder has the sub-folders train and test, or val (also valid, validation), the classes are in these. Parts
+    that are not there are split off the training pictures, the same share of each class.
+
+    Every picture is resized to `size`, antialiased bilinear, without keeping the aspect ratio: normalised coordinates
+    then mean the same in the resized picture and in the original, so that a map found in one can be used in the other.
 
     Args:
         path: the folder.
-        size: (H, W) that every picture is brought to; see `read_picture`.
-        channels: 1 or 3; if None, 1 where all pictures are grey.
-        strict: fail on the first picture that cannot be read; otherwise they are left out, with a warning that names
-            and counts them.
-        validation: share split off the training pictures, stratified, if there is no `val/`.
-        test: the same, if there is no `test/`; it does not depend on `seed`.
-        seed: of the validation split.
+        size: (H, W) of the pictures.
+        channels: 1 for grey, 3 for colour; None is 3 if any picture has colour.
+        strict: fail on the first picture that cannot be read, instead of leaving it out with a warning.
+        validation: fraction of the training pictures to split off for validation.
+        test: fraction of the training pictures to split off for testing.
+        seed: of the splits.
 
     Raises:
-        ValueError: for no such folder, no picture, a single class, a class without a readable picture or with too few
-            to split, or classes that differ between the parts.
+        ValueError: naming the folder, if it is not there or has no such layout, if there are fewer than two classes, if
+            the parts do not have the same ones, or if a class has too few readable pictures.
     """
-    path = Path(path)
     check_size(size, 2)
-    if not path.is_dir():
-        raise ValueError(
-            f"data: wanted a folder of pictures, got {path}, which is {'a file' if path.exists() else 'not there'}"
-        )
-    folders = _part_folders(path)
-    files = {part: _by_class(folder) for part, folder in folders.items()}
-    classes = tuple(sorted(files["train"]))
-    if len(classes) < 2:
-        raise ValueError(
-            f"data: wanted at least two class sub-folders with pictures in {folders['train']}, got {list(classes)}"
-        )
-    for part, found in files.items():
-        odd = sorted(set(found) ^ set(classes))
-        if odd:
-            raise ValueError(
-                f"data: wanted the same classes in {folders['train']} and {folders[part]}; they differ in {odd}"
-            )
+    if channels is not None:
+        check_channels(channels)
+    root = Path(path)
+    parts = _part_folders(root)
+    classes = _class_names(root, parts)
+    files = [
+        _File(part, label, file)
+        for part, folder in parts.items()
+        for label, name in enumerate(classes)
+        for file in find_pictures(folder / name)
+    ]
+    _check_every_class(root, parts, classes, files, "pictures")
 
-    everything = [file for found in files.values() for group in found.values() for file in group]
-    if channels is None:
-        channels = 1 if all(_is_grey(file) for file in everything) else 3
-    read = dict(zip(everything, _read_all(everything, partial(_try, channels, size)), strict=True))
-    broken = [str(error) for error in read.values() if isinstance(error, ValueError)]
-    if broken and strict:
-        raise ValueError(broken[0])
-    if broken:
-        shown = "; ".join(broken[:_NAMED]) + ("; ..." if len(broken) > _NAMED else "")
-        warnings.warn(
-            f"{len(broken)} of {len(read)} pictures left out: {shown}", UnreadablePictureWarning, stacklevel=2
-        )
-
-    parts = {part: _assemble(found, classes, read, path) for part, found in files.items()}
-    train = parts["train"]
-    if "test" not in parts:
-        train, parts["test"] = split_off(train, test)
-    if "validation" not in parts:
-        train, parts["validation"] = split_off(train, validation, seed)
-    return Splits(train, parts["validation"], parts["test"])
-
-
-def _to_bytes(picture: Image.Image) -> Image.Image:
-    if picture.mode.startswith("I") or picture.mode == "F":
-        values = np.asarray(picture).astype(np.float64)
-        brightest = 65535 if picture.mode != "F" else 1 if np.nanmax(values) <= 1 else 255
-        return Image.fromarray(np.nan_to_num(np.round(values * (255 / brightest))).clip(0, 255).astype(np.uint8))
-    if picture.has_transparency_data:
-        layered = picture.convert("RGBA")
-        black = Image.new("RGBA", layered.size, (0, 0, 0, 255))
-        return Image.alpha_composite(black, layered)
-    return picture
-
-
-def _part_folders(path: Path) -> dict[str, Path]:
-    folders = {part: path / name for name, part in _PARTS.items() if (path / name).is_dir()}
-    return folders if "train" in folders else {"train": path}
-
-
-def _by_class(folder: Path) -> dict[str, list[Path]]:
-    kinds = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    found = {kind.name: find_pictures(kind) for kind in kinds}
-    if not any(found.values()):
-        raise ValueError(
-            f"data: wanted pictures ({', '.join(EXTENSIONS)}) in class sub-folders of {folder}, found none"
-        )
-    return {name: files for name, files in found.items() if files}
-
-
-def _is_grey(file: Path) -> bool:
+    images = _read_all([file.path for file in files], size, channels, strict)
+    files = [file for file in files if file.path in images]
+    _check_every_class(root, parts, classes, files, "readable pictures")
+    pictures = {part: _pictures(root, [file for file in files if file.part == part], images, classes) for part in parts}
+    if len({part.images.shape[1] for part in pictures.values()}) > 1:
+        pictures = {name: part.with_channels(3) for name, part in pictures.items()}
     try:
-        with Image.open(file) as picture:
-            return picture.mode in _GREY_MODES
-    except Exception:  # counted, with its reason, when it is read
-        return True
-
-
-def _try(channels: int, size: Sequence[int], file: Path) -> Tensor | ValueError:
-    try:
-        return read_picture(file, channels=channels, size=size)
+        return complete_splits(
+            pictures["train"],
+            pictures.get("validation"),
+            pictures.get("test"),
+            validation_fraction=validation,
+            test_fraction=test,
+            seed=seed,
+        )
     except ValueError as error:
-        return error
+        raise ValueError(f"{root}: {error}") from error
 
 
-def _read_all(files: Sequence[Path], read: partial) -> Iterable[Tensor | ValueError]:
-    from rich.progress import track
+def _part_folders(root: Path) -> dict[str, Path]:
+    """The folder of each part that is there; only train, the root itself, if the classes are right in it."""
+    if not root.exists():
+        raise ValueError(f"{root}: wanted a folder with a sub-folder of pictures for each class, got nothing there")
+    if not root.is_dir():
+        raise ValueError(f"{root}: wanted a folder with a sub-folder of pictures for each class, got a file")
+    folders = _sub_folders(root)
+    named = [(_PART_OF_NAME[folder.name.lower()], folder) for folder in folders if folder.name.lower() in _PART_OF_NAME]
+    parts = dict(named)
+    # A class may be called "train" too (car, bus, train): parts are alone, or train stands beside another part.
+    if not (parts and (len(named) == len(folders) or ("train" in parts and len(parts) > 1))):
+        return {"train": root}
+    if "train" not in parts or len(parts) != len(named):
+        got = ", ".join(folder.name for _, folder in named)
+        raise ValueError(f"{root}: wanted one folder train, and at most one val and one test; got {got}")
+    return parts
 
-    with ThreadPoolExecutor() as pool:
-        results = pool.map(read, files)
-        yield from track(results, "reading pictures", total=len(files), disable=not sys.stdout.isatty(), transient=True)
+
+def _class_names(root: Path, parts: Mapping[str, Path]) -> tuple[str, ...]:
+    of_part = {part: {folder.name for folder in _sub_folders(path)} for part, path in parts.items()}
+    classes = of_part["train"]
+    if not classes:
+        raise ValueError(
+            f"{parts['train']}: wanted a sub-folder of pictures for each class, got no sub-folder; "
+            "move the pictures of each class into one"
+        )
+    for part, names in of_part.items():
+        if names != classes:
+            missing, extra = sorted(classes - names), sorted(names - classes)
+            raise ValueError(f"{root}: wanted the classes of train in {part}; got {missing} missing, {extra} more")
+    if len(classes) == 1:
+        raise ValueError(f"{root}: wanted two or more classes, got only {min(classes)!r}")
+    return tuple(sorted(classes))
 
 
-def _assemble(
-    found: dict[str, list[Path]], classes: tuple[str, ...], read: dict[Path, Tensor | ValueError], root: Path
-) -> Pictures:
-    images, labels, names = [], [], []
-    for label, name in enumerate(classes):
-        before = len(images)
-        for file in found[name]:
-            image = read[file]
-            if isinstance(image, Tensor):
-                images.append(image)
-                labels.append(label)
-                names.append(file.relative_to(root).as_posix())
-        if len(images) == before:
-            raise ValueError(f"data: wanted a readable picture of class {name!r}, got none in {found[name][0].parent}")
-    return Pictures(torch.stack(images), torch.tensor(labels), classes, tuple(names))
+def _sub_folders(path: Path) -> list[Path]:
+    return sorted(folder for folder in path.iterdir() if folder.is_dir() and not folder.name.startswith("."))
+
+
+def _check_every_class(
+    root: Path, parts: Iterable[str], classes: tuple[str, ...], files: list[_File], what: str
+) -> None:
+    if not files:
+        raise ValueError(f"{root}: wanted {what} ({', '.join(PICTURE_SUFFIXES)}), got none")
+    have = {(file.part, file.label) for file in files}
+    for part in parts:
+        for label, name in enumerate(classes):
+            if (part, label) not in have:
+                raise ValueError(
+                    f"{root}: wanted {what} of class {name!r} in {part}, got none; remove the class or add some"
+                )
+
+
+def _read_all(paths: list[Path], size: tuple[int, int], channels: int | None, strict: bool) -> dict[Path, Tensor]:
+    """The pictures that can be read, by path; a warning names the others."""
+
+    def read(path: Path) -> Tensor | ValueError:
+        try:
+            return read_picture(path, channels, size=size)
+        except ValueError as error:
+            return error
+
+    images, problems = {}, []
+    pool = ThreadPoolExecutor()
+    try:
+        for path, result in zip(paths, _with_progress(pool.map(read, paths), len(paths)), strict=True):
+            if isinstance(result, Tensor):
+                images[path] = result
+            elif strict:
+                raise result
+            else:
+                problems.append(str(result))
+    finally:
+        pool.shutdown(cancel_futures=True)
+    if problems:
+        more = f"\n  and {len(problems) - _NAMED_SKIPS} more" if len(problems) > _NAMED_SKIPS else ""
+        lines = "".join(f"\n  {problem}" for problem in problems[:_NAMED_SKIPS])
+        warnings.warn(f"left out {len(problems)} of {len(paths)} pictures:{lines}{more}", stacklevel=3)
+    return images
+
+
+def _with_progress(results: Iterable, total: int) -> Iterable:
+    if not sys.stderr.isatty():
+        return results
+    with needs_train_extra():
+        from rich.console import Console
+        from rich.progress import track
+    return track(results, "Reading pictures", total, console=Console(stderr=True), transient=True)
+
+
+def _pictures(root: Path, files: list[_File], images: Mapping[Path, Tensor], classes: tuple[str, ...]) -> Pictures:
+    own = [images[file.path] for file in files]
+    channels = max(image.shape[0] for image in own)
+    return Pictures(
+        torch.stack([image.expand(channels, -1, -1) for image in own]),
+        torch.tensor([file.label for file in files]),
+        classes,
+        tuple(file.path.relative_to(root).as_posix() for file in files),
+    )

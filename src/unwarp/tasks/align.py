@@ -12,7 +12,8 @@ from rich.progress import track
 from torch import Tensor
 
 from unwarp.coordinates import matrix_in_pixels
-from unwarp.data.folder import find_pictures, read_picture
+from unwarp.data.folder import find_pictures
+from unwarp.data.reading import read_picture
 from unwarp.maps import LinearMap, Map
 from unwarp.models import Classifier
 from unwarp.nn import diagnose

@@ -1,0 +1,56 @@
+import math
+
+import pytest
+import torch
+
+from unwarp.maps import LinearMap
+from unwarp.nn import CollapseWarning, diagnose, warn_if_collapsed
+from unwarp.transforms import Affine, Attention, Similarity, ThinPlateSpline, Translation
+from unwarp.warping import warp
+
+
+def test_reads_scale_and_rotation_of_similarities() -> None:
+    theta = torch.tensor([[0.5, 0.3, 0.0, 0.0], [2.0, -3.0, 0.4, 0.0]])
+    found = diagnose(Similarity()(theta), (7, 9))
+    torch.testing.assert_close(found.scale, theta[:, 0])
+    torch.testing.assert_close(found.rotation, theta[:, 1])
+    assert (found.folds == 0).all()
+
+
+def test_counts_what_is_outside() -> None:
+    shifts = torch.tensor([[0.0, 0.0], [1.0, 0.0], [2.5, 0.0], [float("nan"), 0.0]])
+    found = diagnose(Translation()(shifts), (10, 10))
+    torch.testing.assert_close(found.outside, torch.tensor([0.0, 0.5, 1.0, 1.0]))
+
+
+def test_finds_mirrored_maps_and_local_folds() -> None:
+    mirror = LinearMap(torch.tensor([[[-1.0, 0, 0], [0, 1, 0]]]))
+    assert diagnose(mirror, (5, 5)).folds.item() == 1
+    theta = torch.zeros(1, 4, 4, 2)
+    theta[0, 1, 1, 0] = 1.6  # one point pushed past its neighbours
+    folds = diagnose(ThinPlateSpline()(theta.flatten(1)), (40, 40)).folds.item()
+    assert 0 < folds < 0.5
+
+
+def test_an_affine_map_in_one_dimension_has_a_scale() -> None:
+    found = diagnose(Affine(1)(torch.tensor([[0.25, 0.0]])), (9,))
+    assert found.scale.item() == pytest.approx(0.25)
+    assert found.rotation.item() == 0
+
+
+@pytest.mark.parametrize("theta", [[0.5, 4.0, 0.0], [1e-8, 0.1, 0.1]], ids=["outside", "shrunk to a point"])
+def test_warns_of_a_collapse(theta: list[float]) -> None:
+    image = torch.rand(3, 1, 8, 8)
+    pull = Attention()(torch.tensor([theta] * 3))
+    with pytest.warns(CollapseWarning, match="collapsed"):
+        assert warn_if_collapsed(image, warp(image, pull), diagnose(pull, (8, 8)))
+
+
+def test_is_silent_while_something_is_seen() -> None:
+    image = torch.rand(4, 1, 8, 8)
+    pull = Attention()(torch.tensor([[0.5, 4.0, 0.0]] * 3 + [[1.0, 0.0, 0.0]]))
+    assert not warn_if_collapsed(image, warp(image, pull), diagnose(pull, (8, 8)))
+    blank = torch.zeros(4, 1, 8, 8)
+    identity = Attention()(torch.tensor([[1.0, 0.0, 0.0]] * 4))
+    assert not warn_if_collapsed(blank, blank, diagnose(identity, (8, 8)))
+    assert math.isclose(diagnose(identity, (8, 8)).means()["scale"].item(), 1)

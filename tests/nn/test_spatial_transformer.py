@@ -1,0 +1,149 @@
+import pytest
+import torch
+from torch import nn
+
+from tests.conftest import TRANSFORMS_2D
+from unwarp.maps import LinearMap
+from unwarp.nn import Localization, SpatialTransformer, convolutional, fully_connected, parameter_groups
+from unwarp.transforms import Affine, Attention, Bounded, ThinPlateSpline, Transform, Translation
+
+
+class Fixed(nn.Module):
+    """A localization network that always says the same."""
+
+    def __init__(self, theta: list[float]) -> None:
+        super().__init__()
+        self.theta = nn.Parameter(torch.tensor(theta))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.theta.expand(len(image), -1)
+
+
+EVERY = [*TRANSFORMS_2D, Bounded(Affine(), scale=(0.5, 2)), Bounded(ThinPlateSpline(), offset=0.3)]
+
+
+@pytest.mark.parametrize("transform", EVERY, ids=repr)
+@pytest.mark.parametrize("network", [fully_connected, convolutional])
+@pytest.mark.parametrize("in_shape", [(1, 28, 28), (3, 9, 50)])
+def test_starts_as_the_identity(transform: Transform, network: type, in_shape: tuple[int, ...]) -> None:
+    module = SpatialTransformer(network(in_shape, transform), transform)
+    image = torch.rand(2, *in_shape)
+    assert torch.equal(module(image), image)
+
+
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+def test_works_in_every_dimension_and_at_any_place(ndim: int) -> None:
+    transform = Affine(ndim)
+    in_shape = (4, *(16, 12, 10)[:ndim])
+    module = SpatialTransformer(convolutional(in_shape, transform, perturbation=0.1), transform, (5,) * ndim)
+    warped = module(torch.rand(2, *in_shape, requires_grad=True))
+    assert warped.shape == (2, 4, *(5,) * ndim)
+    warped.sum().backward()
+    assert all(parameter.grad is not None for parameter in module.parameters())
+
+
+def test_theta_and_map_are_there_on_request() -> None:
+    module = SpatialTransformer(Fixed([0.5, 0.1, 0.2]), Attention(), (4, 4))
+    image = torch.rand(3, 1, 8, 8)
+    aligned = module.align(image)
+    assert torch.equal(aligned.image, module(image))
+    assert torch.equal(aligned.theta, torch.tensor([[0.5, 0.1, 0.2]] * 3))
+    assert isinstance(aligned.pull, LinearMap)
+
+
+def test_one_input_may_have_several_outputs() -> None:
+    class Two(nn.Module):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            return torch.zeros(len(image), 2, 2)
+
+    image = torch.rand(3, 1, 8, 8)
+    warped = SpatialTransformer(Two(), Translation())(image)
+    assert torch.equal(warped, image.unsqueeze(1).repeat(1, 2, 1, 1, 1))
+
+
+@pytest.mark.parametrize("leash", [0.0, 1.0])
+def test_only_a_leash_brings_back_a_crop_that_has_left_the_picture(leash: float) -> None:
+    localization = Fixed([0.5, 3.0, -2.5])
+    module = SpatialTransformer(localization, Attention(), (6, 6), leash=leash)
+    image = torch.rand(4, 1, 12, 12) + 1
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+    for _ in range(60):
+        optimizer.zero_grad()
+        (-module(image).mean()).backward()
+        optimizer.step()
+    assert bool((module(image) > 0).any()) == (leash > 0)
+
+
+def test_a_leash_changes_nothing_while_the_crop_sees_the_picture() -> None:
+    image = torch.rand(2, 1, 12, 12)
+    gradients = []
+    for leash in (0.0, 5.0):
+        localization = Fixed([0.9, 0.8, 0.6])  # partly outside
+        module = SpatialTransformer(localization, Attention(), leash=leash)
+        module(image).square().sum().backward()
+        gradients.append(localization.theta.grad)
+    assert torch.equal(gradients[0], gradients[1])
+
+
+def test_a_module_with_a_leash_compiles_and_vmaps() -> None:
+    module = SpatialTransformer(Fixed([0.5, 3.0, -2.5]), Attention(), leash=1.0)
+    image = torch.rand(2, 1, 8, 8)
+    compiled = torch.compile(module, backend="eager", fullgraph=True)
+    assert torch.equal(compiled(image), module(image))
+    assert torch.func.vmap(module)(image.unsqueeze(0)).shape == (1, 2, 1, 8, 8)
+
+
+def test_theta_stays_in_full_precision_under_autocast() -> None:
+    transform = Affine()
+    module = SpatialTransformer(convolutional((1, 28, 28), transform, perturbation=0.01), transform)
+    with torch.autocast("cpu", torch.bfloat16):
+        aligned = module.align(torch.rand(2, 1, 28, 28))
+    assert aligned.theta.dtype == torch.float32
+    assert aligned.pull.dtype == torch.float32
+
+
+def test_a_localization_network_of_ones_own_starts_at_the_identity_too() -> None:
+    trunk = nn.Sequential(nn.Flatten(), nn.LazyLinear(7), nn.Tanh())
+    module = SpatialTransformer(Localization(trunk, 7, Affine()), Affine())
+    image = torch.rand(2, 2, 6, 5)
+    assert torch.equal(module(image), image)
+
+
+def test_a_perturbation_moves_the_start_a_little() -> None:
+    image = torch.rand(2, 1, 28, 28)
+    theta = convolutional((1, 28, 28), Affine(), perturbation=1e-2)(image)
+    assert 0 < (theta - Affine().identity).abs().max() < 0.2
+
+
+def test_localization_networks_have_a_learning_rate_of_their_own() -> None:
+    transform = Affine()
+    model = nn.Sequential(SpatialTransformer(convolutional((1, 8, 8), transform), transform), nn.Flatten(), nn.Linear(64, 2))
+    groups = parameter_groups(model, lr=0.1, localization_factor=0.2)
+    assert [(group["name"], group["lr"]) for group in groups] == [("network", 0.1), ("localization", pytest.approx(0.02))]
+    assert {id(p) for p in groups[1]["params"]} == {id(p) for p in model[0].localization.parameters()}
+    assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
+
+
+def test_state_dict_round_trip() -> None:
+    def make() -> SpatialTransformer:
+        return SpatialTransformer(convolutional((1, 28, 28), ThinPlateSpline(), perturbation=0.1), ThinPlateSpline())
+
+    first, second = make(), make()
+    second.load_state_dict(first.state_dict())
+    image = torch.rand(1, 1, 28, 28)
+    assert torch.equal(first(image), second(image))
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [({"mode": "bilinear"}, "mode"), ({"padding": "edge"}, "padding"), ({"leash": -1}, "leash"), ({"size": (3,)}, "size")],
+)
+def test_what_makes_no_sense_is_refused(words: dict, named: str) -> None:
+    with pytest.raises(ValueError, match=f"^{named}: wanted"):
+        SpatialTransformer(Fixed([0.0, 0.0]), Translation(), **words)
+
+
+def test_a_localization_network_for_another_transform_is_refused() -> None:
+    module = SpatialTransformer(Fixed([0.0, 0.0]), Affine())
+    with pytest.raises(ValueError, match=r"^theta: wanted .*Affine"):
+        module(torch.zeros(1, 1, 4, 4))
