@@ -19,9 +19,11 @@ def convnet(
     layers: list[nn.Module] = []
     before = in_shape[0]
     for index, width in enumerate(widths):
-        layers += [nn.Conv2d(before, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
+        layers.append(nn.Conv2d(before, width, 3, padding=1, bias=False))
+        # Before the normalisation, which then has a quarter of the work.
         if index % 2 == 0 and min(in_shape[1:]) >= 4 << index:
             layers.append(nn.MaxPool2d(2))
+        layers += [nn.BatchNorm2d(width), nn.ReLU()]
         before = width
     head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(dropout), nn.Linear(before, num_classes)]
     return nn.Sequential(*layers, *head)

@@ -102,8 +102,8 @@ def convolutional(
     before = in_shape[0]
     for after in channels:
         layers.append(convolution(before, after, kernel, padding=kernel // 2, bias=not normalize))
-        layers += [norm(after), nn.ReLU()] if normalize else [nn.ReLU()]
         halve(pool)
+        layers += [norm(after), nn.ReLU()] if normalize else [nn.ReLU()]
         before = after
     layers += [nn.Flatten(), nn.Linear(_count([before, *size]), hidden), nn.ReLU()]
     return Localization(nn.Sequential(*layers), hidden, transform, perturbation=perturbation)
