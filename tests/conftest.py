@@ -8,7 +8,16 @@ from hypothesis import settings
 from torch import Tensor
 
 from unwarp.coordinates import identity_grid
-from unwarp.transforms import Affine, Attention, Projective, Rotation, Similarity, ThinPlateSpline, Transform, Translation
+from unwarp.transforms import (
+    Affine,
+    Attention,
+    Projective,
+    Rotation,
+    Similarity,
+    ThinPlateSpline,
+    Transform,
+    Translation,
+)
 
 # Drawn cases take as long as they take; the seed is fixed, so that a failure is the same everywhere.
 settings.register_profile("unwarp", deadline=None, derandomize=True, max_examples=40)

@@ -4,7 +4,16 @@ import torch
 from tests.conftest import TRANSFORMS_2D, random_theta
 from unwarp import losses
 from unwarp.maps import LinearMap, Map
-from unwarp.transforms import Affine, Attention, Projective, Rotation, Similarity, ThinPlateSpline, Transform, Translation
+from unwarp.transforms import (
+    Affine,
+    Attention,
+    Projective,
+    Rotation,
+    Similarity,
+    ThinPlateSpline,
+    Transform,
+    Translation,
+)
 from unwarp.warping import warp
 
 SIZE = (6, 7)

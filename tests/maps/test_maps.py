@@ -9,7 +9,15 @@ from unwarp.coordinates import identity_grid
 from unwarp.maps import ChainMap, LinearMap, Map
 from unwarp.transforms import Affine, Projective, Rotation, ThinPlateSpline, Transform, Translation
 
-MAPS = [*TRANSFORMS_2D, Affine(1), Affine(3), Rotation(3), Projective(3), ThinPlateSpline((3,)), ThinPlateSpline((2, 3, 2))]
+MAPS = [
+    *TRANSFORMS_2D,
+    Affine(1),
+    Affine(3),
+    Rotation(3),
+    Projective(3),
+    ThinPlateSpline((3,)),
+    ThinPlateSpline((2, 3, 2)),
+]
 every_transform = pytest.mark.parametrize("transform", MAPS, ids=repr)
 
 
@@ -99,7 +107,9 @@ def test_many_maps_per_image(transform: Transform) -> None:
     torch.testing.assert_close(grids, transform(theta).grid(size).unflatten(0, (2, 3)))
 
 
-@pytest.mark.parametrize("pull", [Affine()(torch.eye(6)[:2]), ThinPlateSpline()(torch.zeros(2, 32))], ids=["linear", "spline"])
+@pytest.mark.parametrize(
+    "pull", [Affine()(torch.eye(6)[:2]), ThinPlateSpline()(torch.zeros(2, 32))], ids=["linear", "spline"]
+)
 @pytest.mark.parametrize("points", [torch.zeros(3, 4, 2), torch.zeros(2, 4, 3), torch.zeros(2)], ids=str)
 def test_points_that_do_not_fit_are_refused(pull: Map, points: Tensor) -> None:
     with pytest.raises(ValueError, match="^points: wanted"):

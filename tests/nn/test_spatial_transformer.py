@@ -117,9 +117,14 @@ def test_a_perturbation_moves_the_start_a_little() -> None:
 
 def test_localization_networks_have_a_learning_rate_of_their_own() -> None:
     transform = Affine()
-    model = nn.Sequential(SpatialTransformer(convolutional((1, 8, 8), transform), transform), nn.Flatten(), nn.Linear(64, 2))
+    model = nn.Sequential(
+        SpatialTransformer(convolutional((1, 8, 8), transform), transform), nn.Flatten(), nn.Linear(64, 2)
+    )
     groups = parameter_groups(model, lr=0.1, localization_factor=0.2)
-    assert [(group["name"], group["lr"]) for group in groups] == [("network", 0.1), ("localization", pytest.approx(0.02))]
+    assert [(group["name"], group["lr"]) for group in groups] == [
+        ("network", 0.1),
+        ("localization", pytest.approx(0.02)),
+    ]
     assert {id(p) for p in groups[1]["params"]} == {id(p) for p in model[0].localization.parameters()}
     assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
 
@@ -136,7 +141,12 @@ def test_state_dict_round_trip() -> None:
 
 @pytest.mark.parametrize(
     ("words", "named"),
-    [({"mode": "bilinear"}, "mode"), ({"padding": "edge"}, "padding"), ({"leash": -1}, "leash"), ({"size": (3,)}, "size")],
+    [
+        ({"mode": "bilinear"}, "mode"),
+        ({"padding": "edge"}, "padding"),
+        ({"leash": -1}, "leash"),
+        ({"size": (3,)}, "size"),
+    ],
 )
 def test_what_makes_no_sense_is_refused(words: dict, named: str) -> None:
     with pytest.raises(ValueError, match=f"^{named}: wanted"):

@@ -29,7 +29,9 @@ ALL = [family(ndim) for family in LINEAR for ndim in (1, 2, 3) if family.__name_
 BOUNDS = {"scale": (0.5, 3.0), "angle": 0.7, "shear": 0.3, "translation": 0.4, "perspective": 0.2, "offset": 0.1}
 
 
-@pytest.mark.parametrize("transform", [*ALL, *TRANSFORMS_2D, ThinPlateSpline((3,)), ThinPlateSpline((2, 3, 4))], ids=repr)
+@pytest.mark.parametrize(
+    "transform", [*ALL, *TRANSFORMS_2D, ThinPlateSpline((3,)), ThinPlateSpline((2, 3, 4))], ids=repr
+)
 def test_identity_is_identity_bit_for_bit(transform: Transform) -> None:
     theta = transform.identity.expand(2, -1)
     points = random_points(2, 7, transform.ndim).float()
@@ -153,7 +155,10 @@ def test_bounded_components_stay_within_their_range(transform: Transform, streng
 def test_bounded_starts_at_the_identity_with_slope_one(transform: Transform) -> None:
     bounded = Bounded(transform, **{k: v for k, v in BOUNDS.items() if k in transform.kinds})  # pyright: ignore[reportArgumentType]
     zero = torch.zeros(1, bounded.num_params, dtype=torch.float64)
-    torch.testing.assert_close(bounded(zero).grid((3,) * transform.ndim), transform(transform.identity.double()[None]).grid((3,) * transform.ndim))
+    torch.testing.assert_close(
+        bounded(zero).grid((3,) * transform.ndim),
+        transform(transform.identity.double()[None]).grid((3,) * transform.ndim),
+    )
     slope = torch.func.jacrev(lambda t: bounded.components(t))(zero)[0, :, 0]
     torch.testing.assert_close(slope, torch.eye(bounded.num_params, dtype=torch.float64))
     assert torch.autograd.gradgradcheck(bounded.components, (zero.clone().requires_grad_(),))
@@ -168,7 +173,12 @@ def test_bounded_affine_has_the_scale_and_rotation_it_is_told() -> None:
 
 @pytest.mark.parametrize(
     ("theta", "error"),
-    [(torch.zeros(2, 5), ValueError), (torch.zeros(6), ValueError), (torch.zeros(2, 6).long(), TypeError), (0, TypeError)],
+    [
+        (torch.zeros(2, 5), ValueError),
+        (torch.zeros(6), ValueError),
+        (torch.zeros(2, 6).long(), TypeError),
+        (0, TypeError),
+    ],
 )
 def test_theta_that_does_not_fit_is_refused(theta: torch.Tensor, error: type) -> None:
     with pytest.raises(error, match="^theta: wanted"):

@@ -136,8 +136,8 @@ class PictureBatches(L.LightningDataModule):
     def state_dict(self) -> dict[str, Any]:
         """Where in its epoch a checkpoint was written."""
         assert self.trainer is not None
-        progress = self.trainer.fit_loop.epoch_loop.batch_progress
-        return {"next_batch": 0 if progress.is_last_batch else progress.current.completed}
+        completed = self.trainer.fit_loop.epoch_loop.batch_progress.current.completed
+        return {"next_batch": completed % int(self.trainer.num_training_batches)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on in the epoch where a checkpoint was written."""

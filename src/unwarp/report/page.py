@@ -4,6 +4,7 @@ import base64
 import csv
 import io
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def write_report(run: RunFolder) -> Path:
     results = run.results()
     if not results:
         raise ValueError(f"run: wanted a finished run, but none of {', '.join(run.models)} in {run.path} is finished")
-    logs = {model: _read_log(run.folder(model) / "metrics.csv") for model in results}
+    logs = {model: _read_log(run.log_files(model)) for model in results}
     panels = [name for name in _PANELS if any(name in log for log in logs.values())]
     film = write_film(run, results)
     environment = Environment(loader=PackageLoader("unwarp", "report"), autoescape=select_autoescape())
@@ -84,16 +85,16 @@ def _gallery(pictures: dict[str, np.ndarray], classes: list[str], *, mesh: bool)
     return figures.gallery(pictures["input"], pictures["output"], pictures.get("outline"), titles, mesh=mesh)
 
 
-def _read_log(file: Path) -> dict[str, list[tuple[int, float]]]:
-    """What was logged, by name: (epoch, value)."""
-    log: dict[str, list[tuple[int, float]]] = defaultdict(list)
-    if file.exists():
+def _read_log(files: Sequence[Path]) -> dict[str, list[tuple[int, float]]]:
+    """What was logged, by name: (epoch, value); a later file has the last word on an epoch."""
+    log: dict[str, dict[int, float]] = defaultdict(dict)
+    for file in filter(Path.exists, files):
         with file.open(newline="") as lines:
             for row in csv.DictReader(lines):
                 for name, value in row.items():
                     if value and name not in ("epoch", "step"):
-                        log[name].append((int(row["epoch"]) + 1, float(value)))
-    return log
+                        log[name][int(row["epoch"]) + 1] = float(value)
+    return {name: sorted(values.items()) for name, values in log.items()}
 
 
 def _embed(figure: Figure, text: str) -> Markup:

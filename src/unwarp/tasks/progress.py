@@ -1,5 +1,7 @@
 """What a person sees, and finds afterwards, of a training run."""
 
+import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +72,35 @@ class TrainingProgress(Callback):
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+
+class StopBetweenBatches(Callback):
+    """Ctrl-C takes effect between two batches, so that the checkpoint it leaves is whole; a second one at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._before: Any = None
+
+    def __enter__(self) -> "StopBetweenBatches":
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._ask)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _ask(self, *arguments: object) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Stop here, if that was asked for."""
+        if self.asked:
+            raise KeyboardInterrupt
 
 
 class FilmRecorder(Callback):

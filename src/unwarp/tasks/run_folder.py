@@ -1,12 +1,15 @@
 """The folder of a run: what is in it and how it is read back.
 
-runs/<name>/config.yaml               every option
-results.json              a record per finished model
-<model>/best.ckpt         the weights with the least validation error
-last.ckpt         to resume from
-metrics.csv       what was logged, epoch by epoch (and as TensorBoard events)
-evaluation.npz    what the report shows
-film/NNNN.npy     the same pictures straightened after each epoch
+| in runs/NAME/          | what |
+|---|---|
+| config.yaml            | every option |
+| interface.json         | the images the models take, and their classes |
+| results.json           | a record for each finished model |
+| MODEL/best.ckpt        | the weights with the least validation error |
+| MODEL/last.ckpt        | to resume from; interrupted.ckpt, if it was stopped within an epoch |
+| MODEL/logs/            | what was logged, epoch by epoch; tensorboard/ has the same |
+| MODEL/evaluation.npz   | what the report shows |
+| MODEL/film/NNNN.npy    | the same pictures straightened after each epoch |
 """
 
 import json
@@ -23,6 +26,7 @@ from unwarp.data.distort import Distortion
 from unwarp.models import MODELS
 from unwarp.tasks.options import Options
 
+LOGS = "logs"
 _CONFIG, _INTERFACE, _RESULTS = "config.yaml", "interface.json", "results.json"
 
 
@@ -84,6 +88,11 @@ class RunFolder:
     def folder(self, model: str) -> Path:
         """Where one model's files are."""
         return self.path / model
+
+    def log_files(self, model: str) -> list[Path]:
+        """The tables of what was logged while a model trained, one for each time it was started, in order."""
+        folders = (self.folder(model) / LOGS).glob("version_*")
+        return [folder / "metrics.csv" for folder in sorted(folders, key=lambda f: int(f.name.partition("_")[2]))]
 
     def results(self) -> dict[str, dict[str, Any]]:
         """The records of the models that are finished, by name."""

@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, OnExceptionCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from rich.console import Console
 from torch import nn
@@ -25,8 +26,8 @@ from unwarp.data.batches import PictureBatches
 from unwarp.models import Classifier, build_model, build_transform
 from unwarp.tasks.classify import ClassifyTask
 from unwarp.tasks.evaluation import error_percent, evaluate, save_evaluation
-from unwarp.tasks.progress import FilmRecorder, TrainingProgress
-from unwarp.tasks.run_folder import RunFolder
+from unwarp.tasks.progress import FilmRecorder, StopBetweenBatches, TrainingProgress
+from unwarp.tasks.run_folder import LOGS, RunFolder
 
 
 def train(run: RunFolder, console: Console) -> bool:
@@ -93,7 +94,7 @@ def load_best(run: RunFolder, name: str) -> Classifier:
         prefix = "model."
         weights = checkpoint["state_dict"].items()
         model.load_state_dict({k.removeprefix(prefix): v for k, v in weights if k.startswith(prefix)})
-    except (RuntimeError, KeyError, EOFError, OSError) as error:
+    except (RuntimeError, KeyError, EOFError, OSError, UnpicklingError) as error:
         raise ValueError(f"run: wanted the weights of {name} in {file}, got {error}") from error
     return model
 
@@ -130,11 +131,18 @@ def _train_one(run: RunFolder, name: str, model: Classifier, batches: PictureBat
     task = ClassifyTask(model, len(batches.splits.train.classes), options.training, options.run.seed)
     # Convolutions are faster in this order of memory, on CPU and GPU alike.
     task.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    best = ModelCheckpoint(
-        folder, "best", monitor="val_error", save_last=True, save_on_exception=True, enable_version_counter=False
-    )
+    best = ModelCheckpoint(folder, "best", monitor="val_error", enable_version_counter=False)
     clock = _Clock()
-    callbacks: list[Callback] = [best, clock, FilmRecorder(folder / "film"), TrainingProgress(name, console)]
+    stop = StopBetweenBatches()
+    callbacks: list[Callback] = [
+        best,
+        ModelCheckpoint(folder, "last", enable_version_counter=False),
+        OnExceptionCheckpoint(folder, "interrupted"),
+        stop,
+        clock,
+        FilmRecorder(folder / "film"),
+        TrainingProgress(name, console),
+    ]
     if options.training.patience:
         callbacks.append(EarlyStopping("val_error", patience=options.training.patience))
     with _quiet():
@@ -147,7 +155,8 @@ def _train_one(run: RunFolder, name: str, model: Classifier, batches: PictureBat
             precision=_precision(options.run.precision),
             gradient_clip_val=options.training.clip or None,
             callbacks=callbacks,
-            logger=[CSVLogger(folder, name="", version=""), TensorBoardLogger(folder, name="", version="")],
+            # A resumed run logs beside what it logged before.
+            logger=[CSVLogger(folder, name=LOGS), TensorBoardLogger(folder, name="", version="tensorboard")],
             default_root_dir=folder,
             use_distributed_sampler=False,
             enable_progress_bar=False,
@@ -155,14 +164,17 @@ def _train_one(run: RunFolder, name: str, model: Classifier, batches: PictureBat
             log_every_n_steps=10**9,  # everything is logged by the epoch
             num_sanity_val_steps=1,
         )
-    last = folder / "last.ckpt"
+    checkpoints = [file for name in ("last", "interrupted") if (file := folder / f"{name}.ckpt").exists()]
+    newest = max(checkpoints, key=lambda file: file.stat().st_mtime_ns, default=None)
     try:
-        with _quiet():
-            trainer.fit(task, datamodule=batches, ckpt_path=last if last.exists() else None, weights_only=True)
+        with _quiet(), stop:
+            trainer.fit(task, datamodule=batches, ckpt_path=newest, weights_only=True)
     except SystemExit:
         if trainer.interrupted:
             raise KeyboardInterrupt from None
         raise
+    if stop.asked:
+        raise KeyboardInterrupt
     if not trainer.is_global_zero:
         return trainer
     trained = load_best(run, name)

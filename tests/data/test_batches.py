@@ -1,0 +1,86 @@
+import pytest
+import torch
+
+from unwarp.data import Distortion, Pictures, Splits
+from unwarp.data.batches import PictureBatches
+
+
+def make(name: str | None = "rts", *, augment: bool = True, seed: int = 0, batch_size: int = 16) -> PictureBatches:
+    generator = torch.Generator().manual_seed(5)
+
+    def part(count: int) -> Pictures:
+        images = torch.randint(0, 256, (count, 1, 12, 12), generator=generator, dtype=torch.uint8)
+        return Pictures(images, torch.arange(count) % 3, ("a", "b", "c"), tuple(map(str, range(count))))
+
+    distortion = None if name is None else Distortion(name, (12, 12))
+    splits = Splits(part(50), part(9), part(10))
+    return PictureBatches(splits, distortion=distortion, augment=augment, batch_size=batch_size, seed=seed)
+
+
+def epoch(batches: PictureBatches, number: int = 0) -> list[tuple]:
+    loader = batches.train_dataloader()
+    loader.sampler.set_epoch(number)  # pyright: ignore[reportAttributeAccessIssue]
+    return list(loader)
+
+
+def test_an_epoch_shows_every_picture_at_most_once_in_whole_batches() -> None:
+    images = torch.cat([images for images, _, _ in epoch(make())])
+    assert len(images) == 48
+    assert len({bytes(image.numpy()) for image in images}) == 48
+
+
+def test_order_and_distortions_change_with_epoch_and_seed_and_with_nothing_else() -> None:
+    batches = make()
+    same, again = epoch(batches), epoch(make())
+    for (a, _, s), (b, _, t) in zip(same, again, strict=True):
+        assert torch.equal(a, b)
+        assert s == t
+    for other in (epoch(batches, 1), epoch(make(seed=1))):
+        assert not torch.equal(other[0][0], same[0][0])
+        assert other[0][2] != same[0][2]
+    assert len({seed for _, _, seed in same}) == len(same)
+
+
+def test_the_test_pictures_are_the_same_for_every_seed() -> None:
+    first, second = make(seed=0), make(seed=1)
+    for loader in ("test_dataloader", "val_dataloader"):
+        (a,), (b,) = ([m.distort(*key) for key in getattr(m, loader)()] for m in (first, second))
+        assert torch.equal(a.images, b.images)
+        assert torch.equal(a.labels, b.labels)
+
+
+def test_without_augmentation_every_picture_is_distorted_once() -> None:
+    batches = make(augment=False)
+    (first, *_), (second, *_) = epoch(batches, 0), epoch(batches, 0)
+    assert first[0].is_floating_point()
+    assert torch.equal(first[0], second[0])
+    everything = [torch.cat([images for images, _, _ in epoch(batches, number)]) for number in (0, 1)]
+    keys = [{bytes(image.numpy()) for image in images} for images in everything]
+    assert len(keys[0] & keys[1]) >= 46  # two of fifty are left out of each epoch
+
+
+def test_pictures_without_a_distortion_are_moved_a_little_in_training_only() -> None:
+    batches = make(None)
+    images, labels, seed = epoch(batches)[0]
+    still, moved = batches.distort(images, labels, seed), batches.distort(images, labels, seed, training=True)
+    assert torch.equal(still.images, images.float() / 255)
+    assert not torch.equal(moved.images, still.images)
+    assert batches.image_shape == (1, 12, 12)
+    assert make("rts").image_shape == (1, 18, 18)
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_processes_share_each_batch(world: int) -> None:
+    class Trainer:
+        def __init__(self, rank: int) -> None:
+            self.world_size, self.global_rank = world, rank
+
+    whole = epoch(make())
+    shares = []
+    for rank in range(world):
+        batches = make()
+        batches.trainer = Trainer(rank)  # pyright: ignore[reportAttributeAccessIssue]
+        shares.append(epoch(batches))
+    for step, (images, _, _) in enumerate(whole):
+        together = torch.cat([share[step][0] for share in shares])
+        assert {bytes(i.numpy()) for i in together} == {bytes(i.numpy()) for i in images}

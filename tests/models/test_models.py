@@ -1,0 +1,86 @@
+import pytest
+import torch
+from torch import nn
+
+from unwarp.maps import LinearMap
+from unwarp.models import MODELS, TRANSFORMS, Classifier, build_model, build_transform
+from unwarp.nn import SpatialTransformer
+from unwarp.transforms import Attention, Bounded
+from unwarp.warping import warp
+
+
+def parameters(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("in_shape", [(1, 42, 42), (3, 30, 48)])
+def test_every_model_classifies_and_learns(name: str, in_shape: tuple[int, ...]) -> None:
+    model = build_model(name, in_shape, 7)
+    logits = model(torch.rand(4, *in_shape))
+    assert logits.shape == (4, 7)
+    logits.square().sum().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("name", ["fcn", "cnn", "st-fcn", "st-cnn"])
+@pytest.mark.parametrize("in_shape", [(1, 28, 28), (1, 42, 42), (1, 60, 60), (2, 42, 42)])
+def test_the_papers_networks_have_about_400k_parameters(name: str, in_shape: tuple[int, ...]) -> None:
+    assert 0.95 * 400_000 <= parameters(build_model(name, in_shape, 10)) <= 400_000
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+@pytest.mark.parametrize("bounded", [False, True])
+def test_every_transform_straightens_from_the_identity(name: str, bounded: bool) -> None:
+    transform = build_transform(name, bounded=bounded)
+    assert isinstance(transform, Bounded) == bounded
+    model = build_model("st-convnet", (1, 28, 28), 10, transform=transform)
+    image = torch.rand(2, 1, 28, 28)
+    seen = model.straighten(image)
+    torch.testing.assert_close(seen.image, image)
+    assert seen.pull is not None
+
+
+def test_a_crop_is_what_the_backbone_sees() -> None:
+    model = build_model("st-convnet", (1, 42, 42), 10, crop=(20, 20))
+    assert model.straighten(torch.rand(2, 1, 42, 42)).image.shape == (2, 1, 20, 20)
+
+
+def test_transformers_in_a_row_read_the_original_image_through_the_composed_map() -> None:
+    class Fixed(nn.Module):
+        def __init__(self, theta: list[float]) -> None:
+            super().__init__()
+            self.theta = torch.tensor(theta)
+
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            return self.theta.expand(len(image), -1)
+
+    first, second = [0.5, 0.3, 0.0], [1.5, 0.0, -0.2]
+    steps = [SpatialTransformer(Fixed(theta), Attention()) for theta in (first, second)]
+    image = torch.rand(2, 1, 16, 16)
+    seen = Classifier(nn.Flatten(), steps).straighten(image)
+    composed = Attention()(torch.tensor([first] * 2)) @ Attention()(torch.tensor([second] * 2))
+    assert isinstance(seen.pull, LinearMap)
+    torch.testing.assert_close(seen.image, warp(image, composed))
+
+
+def test_several_transformers_are_built_in_a_row() -> None:
+    model = build_model("st-cnn", (1, 42, 42), 10, num_transformers=3, crop=(30, 30))
+    assert len(model.transformers) == 3
+    assert model(torch.rand(2, 1, 42, 42)).shape == (2, 10)
+
+
+def test_a_backbone_of_ones_own_takes_the_place_of_the_network() -> None:
+    backbone = nn.Sequential(nn.Flatten(), nn.Linear(3 * 20 * 20, 4))
+    model = build_model("st-fcn", (3, 32, 32), 4, crop=(20, 20), backbone=backbone)
+    assert model.backbone is backbone
+    assert model(torch.rand(2, 3, 32, 32)).shape == (2, 4)
+
+
+def test_what_makes_no_sense_is_refused() -> None:
+    with pytest.raises(ValueError, match="^model: wanted one of"):
+        build_model("resnet", (1, 28, 28), 10)
+    with pytest.raises(ValueError, match="^transform: wanted one of"):
+        build_transform("bilinear")
+    with pytest.raises(ValueError, match="^in_shape: wanted"):
+        build_model("cnn", (1, 20, 20), 10)

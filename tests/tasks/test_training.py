@@ -1,0 +1,197 @@
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import lightning as L
+import pytest
+import torch
+from rich.console import Console
+
+from tests.tasks.conftest import options
+from unwarp.nn import CollapseWarning
+from unwarp.tasks import training
+from unwarp.tasks.evaluation import load_evaluation
+from unwarp.tasks.options import Options
+from unwarp.tasks.progress import TrainingProgress
+from unwarp.tasks.run_folder import RunFolder
+from unwarp.tasks.training import import_backbone, load_best, train
+
+QUIET = Console(quiet=True)
+
+
+def run_with(bars: Path, out: Path, **words: object) -> RunFolder:
+    chosen = options(bars, out, **words)  # pyright: ignore[reportArgumentType]
+    run = RunFolder.create(out / "run", chosen)
+    assert train(run, QUIET)
+    return run
+
+
+def weights(run: RunFolder, file: str = "last.ckpt") -> dict[str, torch.Tensor]:
+    return torch.load(run.folder("st-convnet") / file, weights_only=True)["state_dict"]
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_run_leaves_everything_behind(bars: Path, tmp_path: Path) -> None:
+    run = run_with(bars, tmp_path, model={"model": "convnet,st-convnet"})
+    assert list(run.results()) == ["convnet", "st-convnet"]
+    for name, record in run.results().items():
+        arrays = load_evaluation(run.folder(name) / "evaluation.npz")
+        wrong = (arrays["labels"] != arrays["predicted"]).mean() * 100
+        assert record["test_error"] == pytest.approx(wrong)
+        assert record["epochs"] == 2
+        assert record["parameters"] == sum(p.numel() for p in load_best(run, name).parameters())
+        assert {p.name for p in run.folder(name).iterdir()} >= {"best.ckpt", "last.ckpt", "logs", "tensorboard"}
+    film = sorted(p.name for p in (run.folder("st-convnet") / "film").iterdir())
+    assert film == ["0000.npy", "0001.npy", "0002.npy", "inputs.npy"]
+    assert RunFolder.open(run.path).options == run.options
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(bars: Path, tmp_path: Path) -> None:
+    first, again, other = (run_with(bars, tmp_path / str(k), seed=seed) for k, seed in enumerate((3, 3, 4)))
+    assert same(weights(first), weights(again))
+    assert not same(weights(first), weights(other))
+
+
+class _Interrupt(TrainingProgress):
+    """Presses Ctrl-C after some batches."""
+
+    at = 0
+
+    def on_train_batch_end(self, trainer: L.Trainer, *arguments: object) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        if trainer.global_step == self.at:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize("step", [2, 4, 6])
+def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(
+    bars: Path, tmp_path: Path, step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"training": {"epochs": 3}, "model": {"dropout": 0.3}}
+    straight = run_with(bars, tmp_path / "straight", **settings)
+    chosen = options(bars, tmp_path / "broken", **settings)  # pyright: ignore[reportArgumentType]
+    run = RunFolder.create(tmp_path / "broken" / "run", chosen)
+    monkeypatch.setattr(_Interrupt, "at", step)
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "TrainingProgress", _Interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            train(run, QUIET)
+    assert run.results() == {}
+    assert train(RunFolder.open(run.path), QUIET)
+    assert same(weights(run), weights(straight))
+    assert run.results()["st-convnet"]["test_error"] == straight.results()["st-convnet"]["test_error"]
+
+
+def test_finished_models_are_not_trained_again(bars: Path, tmp_path: Path) -> None:
+    run = run_with(bars, tmp_path)
+    before = run.results()
+    assert train(run, QUIET)
+    assert run.results() == before
+
+
+def test_two_processes_train_one_model(bars: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "unwarp.cli.main", "train", "--data", str(bars), "--distortion", "r"]
+    command += [
+        "--model",
+        "st-convnet",
+        "--epochs",
+        "2",
+        "--batch-size",
+        "16",
+        "--devices",
+        "2",
+        "--accelerator",
+        "cpu",
+    ]
+    command += ["--precision", "32", "--out", str(tmp_path), "--debug"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=280)
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+    assert "st-convnet" in RunFolder.open(tmp_path / "folder").results()
+    assert done.stdout.count("report:") == 1
+
+
+def test_regularisers_and_every_optimiser_take_a_step(bars: Path, tmp_path: Path) -> None:
+    weights_of_all = dict.fromkeys(("consistency", "identity_prior", "outside", "shrinkage", "bending"), 0.1)
+    run = run_with(
+        bars,
+        tmp_path,
+        training={"epochs": 1, "optimizer": "sgd", "schedule": "step", "clip": 1.0, "patience": 1} | weights_of_all,
+        model={"transform": "tps", "bounded": True, "transformers": 2},
+    )
+    assert run.results()["st-convnet"]["epochs"] == 1
+
+
+def test_a_collapsed_transformer_is_reported(bars: Path, tmp_path: Path) -> None:
+    chosen = options(
+        bars,
+        tmp_path,
+        training={"epochs": 1, "lr": 1e3, "schedule": "constant", "optimizer": "sgd"},
+        model={"leash": 0.0},
+    )
+    run = RunFolder.create(tmp_path / "run", chosen)
+    with pytest.warns(CollapseWarning, match="collapsed"):
+        train(run, QUIET)
+
+
+def test_early_stopping_stops(bars: Path, tmp_path: Path) -> None:
+    run = run_with(bars, tmp_path, training={"epochs": 30, "patience": 1, "lr": 1e-9})
+    assert run.results()["st-convnet"]["epochs"] < 30
+
+
+def test_checkpoints_of_strangers_run_no_code(bars: Path, tmp_path: Path) -> None:
+    run = run_with(bars, tmp_path)
+    torch.save({"state_dict": Path("x")}, run.folder("st-convnet") / "best.ckpt")
+    with pytest.raises(ValueError, match="^run: wanted the weights"):
+        load_best(run, "st-convnet")
+
+
+class Own(torch.nn.Module):
+    def __init__(self, in_shape: tuple[int, int, int], classes: int) -> None:
+        super().__init__()
+        self.net = torch.nn.Sequential(
+            torch.nn.Flatten(), torch.nn.Linear(in_shape[0] * in_shape[1] * in_shape[2], classes)
+        )
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.net(image)
+
+
+def wrong(in_shape: tuple[int, int, int], classes: int) -> torch.nn.Module:
+    return torch.nn.Flatten()
+
+
+def test_a_network_of_ones_own_behind_a_transformer(bars: Path, tmp_path: Path) -> None:
+    path = f"{__name__}:Own"
+    run = run_with(bars, tmp_path, model={"backbone": path, "model": "convnet,st-convnet"})
+    assert set(run.results()) == {"convnet", "st-convnet"}
+    with pytest.raises(ValueError, match="^backbone: wanted --backbone"):
+        RunFolder.open(run.path)
+    assert isinstance(load_best(RunFolder.open(run.path, backbone=path), "st-convnet").backbone, Own)
+
+
+@pytest.mark.parametrize("path", ["nowhere", "nowhere:Net", f"{__name__}:Missing", f"{__name__}:wrong"])
+def test_a_backbone_that_is_none_is_refused(path: str) -> None:
+    with pytest.raises(ValueError, match="^backbone: wanted"):
+        import_backbone(path, (1, 8, 8), 3)
+
+
+def test_options_that_are_none_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="^options: wanted known names"):
+        Options.of({"epochz": 3})
+    with pytest.raises(ValueError, match="^model: wanted"):
+        RunFolder(tmp_path, Options.of({"model": "cnn,cnn"})).models  # noqa: B018
+    with pytest.raises(ValueError, match="^run: wanted the folder of a run"):
+        RunFolder.open(tmp_path)
+
+
+def test_what_is_logged(bars: Path, tmp_path: Path) -> None:
+    run = run_with(bars, tmp_path)
+    (log,) = run.log_files("st-convnet")
+    columns = log.read_text().splitlines()[0].split(",")
+    assert {"val_error", "train_error", "train_loss", "pose_outside", "pose_scale"} <= set(columns)
