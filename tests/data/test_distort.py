@@ -134,4 +134,4 @@ def test_lengths_grow_with_the_picture() -> None:
 )
 def test_what_makes_no_sense_is_refused(words: dict, named: str) -> None:
     with pytest.raises(ValueError, match=f"^{named}: wanted"):
-        Distortion(**({"in_size": (28, 28)} | words))(blobs(), generator())
+        Distortion(**({"in_size": (28, 28)} | words))(blobs(), generator())  # pyright: ignore[reportArgumentType]

@@ -120,9 +120,9 @@ def test_points_that_do_not_fit_are_refused(pull: Map, points: Tensor) -> None:
 
 def test_maps_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="^a @ b: wanted"):
-        Affine(2)(torch.zeros(1, 6)) @ Affine(3)(torch.zeros(1, 12))
+        _ = Affine(2)(torch.zeros(1, 6)) @ Affine(3)(torch.zeros(1, 12))
     with pytest.raises(TypeError, match="^a @ b: wanted"):
-        Affine(2)(torch.zeros(1, 6)) @ torch.eye(3)  # pyright: ignore[reportOperatorIssue]
+        _ = Affine(2)(torch.zeros(1, 6)) @ torch.eye(3)  # pyright: ignore[reportOperatorIssue]
 
 
 @pytest.mark.parametrize("matrix", [torch.zeros(2, 3), torch.zeros(1, 3, 2), torch.zeros(1, 2, 3).half(), "eye"])

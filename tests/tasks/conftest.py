@@ -30,7 +30,7 @@ def options(
     return Options(
         DataOptions(data=str(data), distortion="rts"),
         ModelOptions(**({"model": "st-convnet", "crop": 12} | (model or {}))),
-        TrainingOptions(**({"epochs": 2, "batch_size": 16} | (training or {}))),
+        TrainingOptions(**({"epochs": 2, "batch_size": 16} | (training or {}))),  # pyright: ignore[reportArgumentType]
         RunOptions(**({"out": str(out), "name": "run", "precision": "32", "accelerator": "cpu"} | run)),  # pyright: ignore[reportArgumentType]
     )
 
