@@ -86,7 +86,8 @@ def curves(logs: Curves, names: Sequence[str], titles: Sequence[str]) -> Figure:
         axes.tick_params(labelsize=7)
         axes.grid(alpha=0.3)
         if axes.lines:
-            axes.set_yscale("log")
+            if all(value > 0 for log in logs.values() for _, value in log.get(name, ())):
+                axes.set_yscale("log")
             axes.legend(fontsize=8)
     return figure
 

@@ -78,7 +78,19 @@ def test_every_recipe_takes_a_step(name: str, tmp_path: Path, capsys: pytest.Cap
     images = np.random.default_rng(0).integers(0, 255, (60, 28, 28)).astype(np.uint8)
     np.savez(archive, x=images, y=labels)
     code, _, err = run(
-        capsys, "train", name, "--data", archive, "--epochs", 1, "--batch-size", 20, "--out", tmp_path, "--precision", "32"
+        capsys,
+        "train",
+        name,
+        "--data",
+        archive,
+        "--epochs",
+        1,
+        "--batch-size",
+        20,
+        "--out",
+        tmp_path,
+        "--precision",
+        "32",
     )
     assert (code, err) == (0, "")
     assert (tmp_path / name / "report.html").exists()
@@ -95,7 +107,13 @@ def test_train_leaves_a_run_behind(trained: Path) -> None:
 
 def test_the_report_is_one_file_with_everything(trained: Path) -> None:
     page = (trained / "report.html").read_text()
-    for heading in ("Mean picture of each class", "Learning curves", "As it learned", "Confusion matrix", "Configuration"):
+    for heading in (
+        "Mean picture of each class",
+        "Learning curves",
+        "As it learned",
+        "Confusion matrix",
+        "Configuration",
+    ):
         assert heading in page
     assert not re.findall(r'(?:src|href)="(?!data:)', page)
     with Image.open(trained / "filmstrip.gif") as film:
@@ -117,7 +135,9 @@ def test_evaluate_measures_what_train_measured(trained: Path, capsys: pytest.Cap
         assert f"{name}: test error {record['test_error']:.2f} %" in out
 
 
-def test_align_straightens_at_full_resolution(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_align_straightens_at_full_resolution(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     source = tmp_path / "in"
     (source / "deep").mkdir(parents=True)
     sizes = {"a.png": (100, 180), "b.jpg": (64, 64), "deep/a.png": (40, 30)}
@@ -141,10 +161,14 @@ def test_align_straightens_at_full_resolution(trained: Path, tmp_path: Path, cap
         theta = torch.tensor([float(row[f"theta_{i}"]) for i in range(6)]).reshape(2, 3)
         pixel = torch.tensor([3.0, 5.0])
         through = to_normalized(matrix[:2, :2] @ pixel + matrix[:2, 2], size)
-        torch.testing.assert_close(through, theta[:, :2] @ to_normalized(pixel, size) + theta[:, 2], atol=1e-3, rtol=1e-3)
+        torch.testing.assert_close(
+            through, theta[:, :2] @ to_normalized(pixel, size) + theta[:, 2], atol=1e-3, rtol=1e-3
+        )
 
 
-def test_align_strictly_fails_on_a_broken_picture(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_align_strictly_fails_on_a_broken_picture(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "broken.png").write_bytes(b"no picture")
     code, _, err = run(capsys, "align", trained, tmp_path / "broken.png", "--out", tmp_path / "out", "--strict")
     assert code == 2
@@ -252,6 +276,8 @@ def test_what_is_typed_overrides_the_config_which_overrides_the_recipe(
 
 
 def test_works_as_a_program(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-m", "unwarp.cli.main", "fly"], capture_output=True, text=True, cwd=tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-m", "unwarp.cli.main", "fly"], capture_output=True, text=True, cwd=tmp_path
+    )
     assert done.returncode == 2
     assert done.stderr.startswith("unwarp: wanted a command")

@@ -117,15 +117,14 @@ def test_a_perturbation_moves_the_start_a_little() -> None:
 
 def test_localization_networks_have_a_learning_rate_of_their_own() -> None:
     transform = Affine()
-    model = nn.Sequential(
-        SpatialTransformer(convolutional((1, 8, 8), transform), transform), nn.Flatten(), nn.Linear(64, 2)
-    )
+    transformer = SpatialTransformer(convolutional((1, 8, 8), transform), transform)
+    model = nn.Sequential(transformer, nn.Flatten(), nn.Linear(64, 2))
     groups = parameter_groups(model, lr=0.1, localization_factor=0.2)
     assert [(group["name"], group["lr"]) for group in groups] == [
         ("network", 0.1),
         ("localization", pytest.approx(0.02)),
     ]
-    assert {id(p) for p in groups[1]["params"]} == {id(p) for p in model[0].localization.parameters()}
+    assert {id(p) for p in groups[1]["params"]} == {id(p) for p in transformer.localization.parameters()}
     assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
 
 

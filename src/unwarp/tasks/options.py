@@ -1,33 +1,44 @@
 """Every option of a classification run: the command line's, the recipes' and the saved configuration's one source."""
 
+import math
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 
-def option(default: Any, text: str) -> Any:
-    """A dataclass field whose help text the command line shows."""
-    return field(default=default, metadata={"help": text})
+def option(default: Any, text: str, *, least: float | None = None) -> Any:
+    """A dataclass field with a help text that the command line shows, and perhaps a least value."""
+    return field(default=default, metadata={"help": text, "least": least})
+
+
+class _Checked:
+    def __post_init__(self) -> None:
+        for entry in fields(self):  # pyright: ignore[reportArgumentType]
+            least, value = entry.metadata["least"], getattr(self, entry.name)
+            if least is None or (value is None and entry.default is None):
+                continue
+            if not isinstance(value, (int, float)) or not least <= value < math.inf:
+                raise ValueError(f"{entry.name}: wanted a number of at least {least}, got {value!r}")
 
 
 @dataclass(frozen=True)
-class DataOptions:
+class DataOptions(_Checked):
     """What to learn from."""
 
     data: str = option("digits", "digits, mnist, a folder with a sub-folder of pictures per class, or a file .npz")
     distortion: Literal["none", "r", "rts", "p", "e", "tc"] = option(
         "none", "what to do to every picture: none, or a distortion of the paper (see the guide)"
     )
-    size: int | None = option(None, "width and height that pictures are brought to; folders: 48 if not given")
+    size: int | None = option(None, "width and height that pictures are brought to; folders: 48 if not given", least=1)
     channels: Literal[1, 3] | None = option(None, "1 for grey, 3 for colour; found out if not given")
-    canvas: int | None = option(None, "width and height of distorted pictures; the paper's if not given")
-    patches: int = option(6, "clutter patches per picture (distortion tc)")
-    patch_size: int | None = option(None, "their width in pixels; the paper's if not given")
+    canvas: int | None = option(None, "width and height of distorted pictures; the paper's if not given", least=1)
+    patches: int = option(6, "clutter patches per picture (distortion tc)", least=0)
+    patch_size: int | None = option(None, "their width in pixels; the paper's if not given", least=1)
     augment: bool = option(True, "new distortions, or small moves, for the training pictures in every epoch")
     strict: bool = option(False, "fail on an unreadable picture instead of skipping it")
 
 
 @dataclass(frozen=True)
-class ModelOptions:
+class ModelOptions(_Checked):
     """What learns."""
 
     model: str = option(
@@ -38,41 +49,43 @@ class ModelOptions:
         "affine", "what the spatial transformer may do to a picture"
     )
     bounded: bool = option(False, "keep scale, angle, translation, ... of the transform within a sensible range")
-    transformers: int = option(1, "how many spatial transformers follow each other")
-    crop: int | None = option(None, "width and height of the straightened picture; that of the input if not given")
-    leash: float = option(1.0, "pull back a transformer that has left the picture; 0 is off")
-    parameters: int = option(400_000, "about how many parameters the paper's networks (fcn, cnn) have")
-    dropout: float = option(0.0, "before the last layer of the classifier")
+    transformers: int = option(1, "how many spatial transformers follow each other", least=1)
+    crop: int | None = option(
+        None, "width and height of the straightened picture; that of the input if not given", least=1
+    )
+    leash: float = option(1.0, "pull back a transformer that has left the picture; 0 is off", least=0)
+    parameters: int = option(400_000, "about how many parameters the paper's networks (fcn, cnn) have", least=1)
+    dropout: float = option(0.0, "before the last layer of the classifier", least=0)
     backbone: str | None = option(
         None, "import path package.module:Class of your own network, called as Class(in_shape, num_classes)"
     )
 
 
 @dataclass(frozen=True)
-class TrainingOptions:
+class TrainingOptions(_Checked):
     """How it learns."""
 
-    epochs: int = option(30, "passes over the training pictures")
-    batch_size: int = option(128, "pictures in a training batch, over all devices together")
+    epochs: int = option(30, "passes over the training pictures", least=1)
+    batch_size: int = option(128, "pictures in a training batch, over all devices together", least=1)
     optimizer: Literal["adamw", "sgd"] = option("adamw", "adamw, or sgd with momentum 0.9")
-    lr: float = option(4e-3, "highest learning rate")
-    localization_factor: float = option(0.3, "times that for the localization networks")
+    lr: float = option(4e-3, "highest learning rate", least=0)
+    localization_factor: float = option(0.3, "times that for the localization networks", least=0)
     schedule: Literal["onecycle", "cosine", "step", "constant"] = option(
         "onecycle", "of the learning rate; step is a tenth after each third"
     )
-    weight_decay: float = option(0.01, "of the optimiser")
-    label_smoothing: float = option(0.0, "of the cross-entropy")
-    clip: float = option(0.0, "largest norm of the gradient; 0 is no limit")
-    consistency: float = option(0.0, "weight of transformation consistency under random similarities")
-    identity_prior: float = option(0.0, "weight of the squared distance of the map from the identity")
-    outside: float = option(0.0, "weight of the penalty on samples outside the picture")
-    shrinkage: float = option(0.0, "weight of the penalty on zooming in beyond half the picture")
-    bending: float = option(0.0, "weight of the bending energy (transform tps)")
-    patience: int = option(0, "stop after that many epochs without a better validation error; 0 is never")
+    weight_decay: float = option(0.01, "of the optimiser", least=0)
+    label_smoothing: float = option(0.0, "of the cross-entropy", least=0)
+    clip: float = option(0.0, "largest norm of the gradient; 0 is no limit", least=0)
+    consistency: float = option(0.0, "weight of transformation consistency under random similarities", least=0)
+    identity_prior: float = option(0.0, "weight of the squared distance of the map from the identity", least=0)
+    outside: float = option(0.0, "weight of the penalty on samples outside the picture", least=0)
+    shrinkage: float = option(0.0, "weight of the penalty on zooming in beyond half the picture", least=0)
+    bending: float = option(0.0, "weight of the bending energy (transform tps)", least=0)
+    patience: int = option(0, "stop after that many epochs without a better validation error; 0 is never", least=0)
 
 
 @dataclass(frozen=True)
-class RunOptions:
+class RunOptions(_Checked):
     """Where and on what it runs."""
 
     name: str | None = option(None, "folder of the run under --out; the recipe's name if not given")
@@ -82,8 +95,8 @@ class RunOptions:
         "auto", "of the networks, never of coordinates; auto is bf16 where the processor has matrix units for it"
     )
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = option("auto", "what to run on")
-    devices: int = option(1, "how many of them, on each machine")
-    num_nodes: int = option(1, "machines")
+    devices: int = option(1, "how many of them, on each machine", least=1)
+    num_nodes: int = option(1, "machines", least=1)
 
 
 @dataclass(frozen=True)

@@ -44,13 +44,11 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path, options: Options) -> "RunFolder":
-        """Make the folder and save the options in it. ValueError if it is there already."""
-        if (path / _CONFIG).exists():
+        """A new run; nothing is written before `begin`. ValueError if the folder is there already."""
+        if path.exists():
             raise ValueError(
                 f"name: wanted a new run, but {path} exists; go on with --resume {path} or choose a --name"
             )
-        path.mkdir(parents=True, exist_ok=True)
-        (path / _CONFIG).write_text(yaml.safe_dump(options.flat(), sort_keys=False))
         return cls(path, options)
 
     @classmethod
@@ -106,13 +104,15 @@ class RunFolder:
         partial.write_text(text + "\n")
         partial.replace(self.path / _RESULTS)
 
-    def set_interface(self, image_shape: tuple[int, int, int], classes: tuple[str, ...]) -> None:
-        """Keep what the models take and give: `(C, H, W)` of their images, and the names of their classes."""
+    def begin(self, image_shape: tuple[int, int, int], classes: tuple[str, ...]) -> None:
+        """Write the options, and what the models take and give: `(C, H, W)` of their images, names of their classes."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        (self.path / _CONFIG).write_text(yaml.safe_dump(self.options.flat(), sort_keys=False))
         text = json.dumps({"image_shape": image_shape, "classes": classes}, indent=2)
         (self.path / _INTERFACE).write_text(text + "\n")
 
     def interface(self) -> tuple[tuple[int, int, int], tuple[str, ...]]:
-        """What `set_interface` kept. ValueError if the run has not begun."""
+        """The images of the models, and their classes, as `begin` kept them. ValueError if the run has not begun."""
         try:
             kept = json.loads((self.path / _INTERFACE).read_text())
             channels, height, width = kept["image_shape"]

@@ -26,6 +26,7 @@ from unwarp.data.batches import PictureBatches
 from unwarp.models import Classifier, build_model, build_transform
 from unwarp.tasks.classify import ClassifyTask
 from unwarp.tasks.evaluation import error_percent, evaluate, save_evaluation
+from unwarp.tasks.options import Options
 from unwarp.tasks.progress import FilmRecorder, StopBetweenBatches, TrainingProgress
 from unwarp.tasks.run_folder import LOGS, RunFolder
 
@@ -47,9 +48,10 @@ def train(run: RunFolder, console: Console) -> bool:
         f"{len(splits.test)} test pictures of {len(splits.train.classes)} classes, {batches.image_shape}",
         highlight=False,
     )
-    run.set_interface(batches.image_shape, splits.train.classes)
-    # Built before any is trained, so that a misfit is found at once.
-    built = {name: build(run, name) for name in run.models}
+    # All are built before any is trained, so that a misfit is found at once, and before anything is written.
+    interface = batches.image_shape, splits.train.classes
+    built = {name: build(run.options, name, *interface) for name in run.models}
+    run.begin(*interface)
     done = run.results()
     for name, model in built.items():
         if name not in done:
@@ -59,12 +61,11 @@ def train(run: RunFolder, console: Console) -> bool:
     return True
 
 
-def build(run: RunFolder, name: str) -> Classifier:
+def build(chosen: Options, name: str, image_shape: tuple[int, int, int], classes: tuple[str, ...]) -> Classifier:
     """One model of a run, untrained but the same for the same seed; with the user's own backbone if the run has one."""
-    image_shape, classes = run.interface()
-    options = run.options.model
+    options = chosen.model
     crop = None if options.crop is None else (options.crop, options.crop)
-    torch.manual_seed(run.options.run.seed)
+    torch.manual_seed(chosen.run.seed)
     backbone = None
     if options.backbone is not None:
         seen = (image_shape[0], *crop) if name.startswith("st-") and crop is not None else image_shape
@@ -88,7 +89,7 @@ def load_best(run: RunFolder, name: str) -> Classifier:
     file = run.folder(name) / "best.ckpt"
     if not file.is_file():
         raise ValueError(f"run: wanted a trained {name}, but {file} is missing; train it first")
-    model = build(run, name)
+    model = build(run.options, name, *run.interface())
     try:
         checkpoint = torch.load(file, map_location="cpu", weights_only=True)
         prefix = "model."
