@@ -149,7 +149,8 @@ def test_align_straightens_at_full_resolution(
     assert code == 0
     assert err.count("\n") == 1
     assert "broken.png" in err
-    rows = list(csv.DictReader((out / "transforms.csv").open()))
+    with (out / "transforms.csv").open(newline="") as table:
+        rows = list(csv.DictReader(table))
     assert [Path(row["file"]).relative_to(source).as_posix() for row in rows] == sorted(sizes)
     for row in rows:
         size = sizes[Path(row["file"]).relative_to(source).as_posix()]

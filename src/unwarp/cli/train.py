@@ -104,17 +104,19 @@ def _config_first(argv: list[str]) -> list[str]:
         else:
             rest.append(argument)
     for path in (value.removeprefix("--config=") for value in configs if value != "--config"):
-        _refuse_code(path)
+        _check_config(path)
     return configs + rest
 
 
-def _refuse_code(path: str) -> None:
-    """A file may come from a stranger: it must not name code to import."""
+def _check_config(path: str) -> None:
+    """Raise ValueError unless the file has options by name; it may come from a stranger, and must not name code."""
     try:
         options = yaml.safe_load(Path(path).read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ValueError(f"config: wanted a readable YAML file, got {path}: {error}") from error
-    if isinstance(options, dict) and options.get("backbone") is not None:
+    if not isinstance(options, dict):
+        raise ValueError(f"config: wanted options by name in {path}, got {type(options).__name__}")
+    if options.get("backbone") is not None:
         raise ValueError(f"backbone: wanted on the command line only, as it names code to run; got it in {path}")
 
 

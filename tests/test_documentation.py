@@ -1,0 +1,48 @@
+"""What the documents promise, tried."""
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+
+
+def test_the_python_of_the_readme_runs() -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), names)
+    logits = names["logits"]
+    assert isinstance(logits, torch.Tensor)
+    assert logits.shape == (8, 10)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
+        assert (document.parent / target).exists(), target
+
+
+def test_the_commands_of_the_documents_exist() -> None:
+    from unwarp.cli.main import COMMANDS
+
+    found = set()
+    for document in DOCUMENTS:
+        found |= set(re.findall(r"^ *unwarp ([a-z]+)", document.read_text(), flags=re.MULTILINE))
+    assert found
+    assert found <= set(COMMANDS)
+
+
+def test_the_example_takes_a_step() -> None:
+    example = runpy.run_path(str(ROOT / "examples" / "drop_in.py"))
+    assert 0 <= example["main"](epochs=1) <= 1
+
+
+@pytest.mark.slow
+def test_the_example_learns() -> None:
+    example = runpy.run_path(str(ROOT / "examples" / "drop_in.py"))
+    assert example["main"]() > 0.9
