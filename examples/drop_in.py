@@ -1,6 +1,6 @@
 """A spatial transformer in a small network: turned digits, learned from class labels alone, in about a minute.
 
-    python examples/drop_in.py
+python examples/drop_in.py
 """
 
 import torch

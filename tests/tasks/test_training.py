@@ -93,26 +93,15 @@ def test_finished_models_are_not_trained_again(bars: Path, tmp_path: Path) -> No
     assert run.results() == before
 
 
-def test_two_processes_train_one_model(bars: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "unwarp.cli.main", "train", "--data", str(bars), "--distortion", "r"]
-    command += [
-        "--model",
-        "st-convnet",
-        "--epochs",
-        "2",
-        "--batch-size",
-        "16",
-        "--devices",
-        "2",
-        "--accelerator",
-        "cpu",
-    ]
-    command += ["--precision", "32", "--out", str(tmp_path), "--debug"]
+def test_two_processes_train_together(bars: Path, tmp_path: Path) -> None:
+    words = f"train --data {bars} --distortion r --model convnet,st-convnet --epochs 2 --batch-size 16 --devices 2"
+    words += f" --accelerator cpu --precision 32 --out {tmp_path} --debug"
+    command = [sys.executable, "-m", "unwarp.cli.main", *words.split()]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=280)
     assert done.returncode == 0, done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
-    assert "st-convnet" in RunFolder.open(tmp_path / "folder").results()
+    assert set(RunFolder.open(tmp_path / "folder").results()) == {"convnet", "st-convnet"}
     assert done.stdout.count("report:") == 1
 
 

@@ -137,7 +137,8 @@ class PictureBatches(L.LightningDataModule):
         """Where in its epoch a checkpoint was written."""
         assert self.trainer is not None
         completed = self.trainer.fit_loop.epoch_loop.batch_progress.current.completed
-        return {"next_batch": completed % int(self.trainer.num_training_batches)}
+        count = len(self.splits.train)
+        return {"next_batch": completed % (count // min(self.batch_size, count))}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on in the epoch where a checkpoint was written."""

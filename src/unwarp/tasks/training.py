@@ -1,16 +1,12 @@
 """Train every model of a run under the same budget, and measure it."""
 
 import logging
-import os
-import platform
-import subprocess
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import import_module
-from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
@@ -21,11 +17,11 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from rich.console import Console
 from torch import nn
 
-from unwarp import __version__
 from unwarp.data.batches import PictureBatches
 from unwarp.models import Classifier, build_model, build_transform
 from unwarp.tasks.classify import ClassifyTask
 from unwarp.tasks.evaluation import error_percent, evaluate, save_evaluation
+from unwarp.tasks.machine import machine
 from unwarp.tasks.options import Options
 from unwarp.tasks.progress import FilmRecorder, StopBetweenBatches, TrainingProgress
 from unwarp.tasks.run_folder import LOGS, RunFolder
@@ -53,12 +49,11 @@ def train(run: RunFolder, console: Console) -> bool:
     built = {name: build(run.options, name, *interface) for name in run.models}
     run.begin(*interface)
     done = run.results()
+    leads = True
     for name, model in built.items():
         if name not in done:
-            trainer = _train_one(run, name, model, run.batches(splits), console)
-            if not trainer.is_global_zero:
-                return False
-    return True
+            leads = _train_one(run, name, model, run.batches(splits), console)
+    return leads
 
 
 def build(chosen: Options, name: str, image_shape: tuple[int, int, int], classes: tuple[str, ...]) -> Classifier:
@@ -126,7 +121,7 @@ def import_backbone(path: str, in_shape: tuple[int, int, int], classes: int) -> 
     return backbone.train()
 
 
-def _train_one(run: RunFolder, name: str, model: Classifier, batches: PictureBatches, console: Console) -> L.Trainer:
+def _train_one(run: RunFolder, name: str, model: Classifier, batches: PictureBatches, console: Console) -> bool:
     folder, options = run.folder(name), run.options
     folder.mkdir(parents=True, exist_ok=True)
     task = ClassifyTask(model, len(batches.splits.train.classes), options.training, options.run.seed)
@@ -165,7 +160,7 @@ def _train_one(run: RunFolder, name: str, model: Classifier, batches: PictureBat
             log_every_n_steps=10**9,  # everything is logged by the epoch
             num_sanity_val_steps=1,
         )
-    checkpoints = [file for name in ("last", "interrupted") if (file := folder / f"{name}.ckpt").exists()]
+    checkpoints = [file for stem in ("last", "interrupted") if (file := folder / f"{stem}.ckpt").exists()]
     newest = max(checkpoints, key=lambda file: file.stat().st_mtime_ns, default=None)
     try:
         with _quiet(), stop:
@@ -177,9 +172,9 @@ def _train_one(run: RunFolder, name: str, model: Classifier, batches: PictureBat
     if stop.asked:
         raise KeyboardInterrupt
     if not trainer.is_global_zero:
-        return trainer
+        return False
     trained = load_best(run, name)
-    arrays = evaluate(trained, batches, task.device)
+    arrays = evaluate(trained, batches, trainer.strategy.root_device)
     save_evaluation(arrays, folder / "evaluation.npz")
     run.add_result(
         name,
@@ -195,7 +190,7 @@ def _train_one(run: RunFolder, name: str, model: Classifier, batches: PictureBat
         }
         | machine(),
     )
-    return trainer
+    return True
 
 
 @contextmanager
@@ -233,37 +228,6 @@ class _Clock(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.seconds = state_dict["seconds"]
-
-
-def machine() -> dict[str, Any]:
-    """What a result was made on: processor or GPU, threads, versions and commit."""
-    return {
-        "machine": torch.cuda.get_device_name() if torch.cuda.is_available() else _processor(),
-        "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "unwarp": __version__,
-        "commit": _commit(),
-    }
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def _commit() -> str | None:
-    source = Path(__file__).parent
-    command = ["git", "-C", str(source), "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | {"LC_ALL": "C"})
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return answer.stdout.strip()
 
 
 def _precision(word: str) -> Any:
