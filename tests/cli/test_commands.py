@@ -15,6 +15,7 @@ from PIL import Image
 from tests.cli.conftest import CLASSES, bar
 from unwarp.cli.main import COMMANDS, main
 from unwarp.cli.recipes import recipe_names, recipe_path
+from unwarp.cli.train import _parse
 from unwarp.coordinates import to_normalized
 from unwarp.data import read_picture
 from unwarp.tasks.options import Options
@@ -44,7 +45,20 @@ def test_every_command_has_a_help(command: str, capsys: pytest.CaptureFixture[st
 def test_help_of_train_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     _, out, _ = run(capsys, "train", "--help")
     for name in Options().flat():
-        assert f"--{name.replace('_', '-')} " in out
+        assert re.search(rf"^  --{name.replace('_', '-')}[, ]", out, flags=re.MULTILINE)
+
+
+def test_switches_have_a_yes_and_a_no(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("augment: false\nstrict: true\n")
+    config = ["--config", str(tmp_path / "mine.yaml")]
+    for words, augment, strict in (
+        ([], True, False),
+        (["--no-augment", "--strict"], False, True),
+        (config, False, True),
+        ([*config, "--augment", "--no-strict"], True, False),
+    ):
+        _, options, _ = _parse(words)
+        assert (options.data.augment, options.data.strict) == (augment, strict)
 
 
 def test_info_says_what_runs(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,7 @@ import sys
 from dataclasses import fields
 from typing import Any, NoReturn, get_type_hints
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ActionYesNo, ArgumentParser
 
 
 class Parser(ArgumentParser):
@@ -14,13 +14,12 @@ class Parser(ArgumentParser):
         print(f"{self.prog}: {' '.join(message.split())} (--help lists the options)", file=sys.stderr)
         raise SystemExit(2)
 
-    def add_options(self, group: type, *, skip: tuple[str, ...] = ()) -> None:
+    def add_options(self, group: type) -> None:
         """Add an option for each field of a dataclass made with `unwarp.tasks.options.option`."""
         section = self.add_argument_group((group.__doc__ or "").rstrip("."))
         hints = get_type_hints(group)
         for field in fields(group):
-            if field.name in skip:
-                continue
             kind: Any = hints[field.name]
+            how: dict[str, Any] = {"action": ActionYesNo(no_prefix="no-")} if kind is bool else {"type": kind}
             flag = "--" + field.name.replace("_", "-")
-            section.add_argument(flag, type=kind, default=field.default, help=field.metadata["help"])
+            section.add_argument(flag, **how, default=field.default, help=field.metadata["help"])
