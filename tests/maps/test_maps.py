@@ -77,10 +77,10 @@ def test_a_map_without_an_inverse_says_so() -> None:
 
 def test_points_behind_the_horizon_are_far_outside_and_finite() -> None:
     pull = LinearMap(torch.tensor([[[1.0, 0, 0], [0, 1, 0], [-2, 0, 1]]]).requires_grad_())
-    points = torch.tensor([[[0.5, 0.3], [0.9, 0.3], [1.0, 1.0]]])
+    points = torch.tensor([[[0.5, 0.3], [0.5, 0.0], [0.9, 0.3], [1.0, 1.0]]])
     image = pull(points)
     assert torch.isfinite(image).all()
-    assert (image.abs().amax(-1) > 100).all()
+    assert (image.abs() > 100).all()
     gradient = torch.autograd.grad(image.sum(), pull.matrix)[0]
     assert torch.isfinite(gradient).all()
     assert torch.isfinite(pull.jacobian(points)).all()

@@ -90,7 +90,10 @@ class LinearMap(Map):
     def _divide(self, combined: Tensor) -> Tensor:
         if self.is_affine:
             return combined
-        return combined[..., :-1] / combined[..., -1:].clamp_min(HORIZON)
+        w = combined[..., -1:]
+        image = combined[..., :-1] / w.clamp_min(HORIZON)
+        far = torch.copysign(image.abs().clamp_min(1 / HORIZON), image)
+        return torch.where(w > HORIZON, image, far)
 
     def jacobian(self, points: Tensor) -> Tensor:
         """Derivatives `[*batch, ..., D, D]`; the same everywhere for an affine map."""

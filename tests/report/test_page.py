@@ -1,0 +1,53 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from unwarp.report import results_table, write_report
+from unwarp.report.film import write_film
+from unwarp.report.page import _read_log
+from unwarp.tasks.options import Options
+from unwarp.tasks.run_folder import RunFolder
+
+
+def test_a_later_log_has_the_last_word_on_an_epoch(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.csv", tmp_path / "b.csv"
+    first.write_text("epoch,step,val_error\n0,9,5.0\n1,19,4.0\n")
+    second.write_text("epoch,step,train_loss,val_error\n1,19,,3.5\n2,29,0.1,\n2,29,,3.0\n")
+    log = _read_log([first, second, tmp_path / "missing.csv"])
+    assert log == {"val_error": [(1, 5.0), (2, 3.5), (3, 3.0)], "train_loss": [(3, 0.1)]}
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_long_film_is_thinned(tmp_path: Path, channels: int) -> None:
+    run = RunFolder(tmp_path, Options())
+    folder = run.folder("st-cnn") / "film"
+    folder.mkdir(parents=True)
+    np.save(folder / "inputs.npy", np.zeros((3, channels, 8, 8), dtype=np.uint8))
+    for epoch in range(200):
+        np.save(folder / f"{epoch:04d}.npy", np.full((3, channels, 5, 5), epoch, dtype=np.uint8))
+    file = write_film(run, {"cnn": {}, "st-cnn": {}})
+    assert file is not None
+    with Image.open(file) as film:
+        assert 40 <= film.n_frames <= 80  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_without_a_transformer_there_is_no_film(tmp_path: Path) -> None:
+    assert write_film(RunFolder(tmp_path, Options()), {"cnn": {}}) is None
+
+
+def test_an_unfinished_run_has_no_report(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="^run: wanted a finished run"):
+        write_report(RunFolder(tmp_path, Options()))
+
+
+def test_the_table_has_a_row_for_each_model(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path, Options())
+    for model in ("cnn", "st-cnn"):
+        run.add_result(
+            model, {"parameters": 5, "test_error": 1.25, "validation_error": None, "epochs": 3, "seconds": 61.2}
+        )
+    table = results_table(run)
+    assert table.row_count == 2
+    assert list(table.columns[-1].cells) == ["1 min 01 s"] * 2
