@@ -1,6 +1,4 @@
-import os
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
@@ -30,14 +28,6 @@ TRANSFORMS_2D: list[Transform] = [*(family(2) for family in LINEAR), ThinPlateSp
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
-
-
-@pytest.fixture
-def mnist_folder(monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = Path(os.environ.get("UNWARP_DATA", "")) / "mnist"
-    if not (folder / "train-images-idx3-ubyte.gz").exists():
-        pytest.skip("needs MNIST in the folder that UNWARP_DATA names")
-    return folder
 
 
 def random_theta(transform: Transform, count: int, strength: float = 0.15) -> Tensor:
