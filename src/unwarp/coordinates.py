@@ -10,6 +10,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+# Points at or beyond the horizon of a projective map (w <= 0) are sent far out, where they read as outside.
+HORIZON = 1e-3
+
 
 def pixel_centers(count: int, *, dtype: torch.dtype = torch.float32, device: torch.device | None = None) -> Tensor:
     """Normalised coordinates `[count]` of the pixel centres along one axis."""
@@ -27,6 +30,37 @@ def identity_grid(
     """
     axes = [pixel_centers(count, dtype=dtype, device=device) for count in size]
     return torch.stack(torch.meshgrid(*axes, indexing="ij")[::-1], dim=-1)
+
+
+def combine(matrix: Tensor, coordinates: Sequence[Tensor], batch_axes: int) -> Tensor:
+    """`matrix @ (x, y, ..., 1)` for coordinates `[*batch, ...]`, one tensor each; gives `[*batch, ..., rows]`."""
+    # Sums of products, not a matmul: autocast and TF32 would round the coordinates.
+    spread = (..., *(None for _ in range(coordinates[0].ndim - batch_axes)), slice(None))
+    total = matrix[..., -1][spread]
+    for axis, coordinate in enumerate(coordinates):
+        total = total + matrix[..., axis][spread] * coordinate.unsqueeze(-1)
+    return total
+
+
+def divide(combined: Tensor) -> Tensor:
+    """Homogeneous points `[..., D+1]` as points `[..., D]`; at or beyond the horizon they are far outside."""
+    w = combined[..., -1:]
+    image = combined[..., :-1] / w.clamp_min(HORIZON)
+    far = torch.copysign(image.abs().clamp_min(1 / HORIZON), image)
+    return torch.where(w > HORIZON, image, far)
+
+
+def linear_grid(matrix: Tensor, size: Sequence[int]) -> Tensor:
+    """Where `matrix [*batch, D or D+1, D+1]` takes the pixel centres of a picture: `[*batch, *size, D]`."""
+    batch_axes = matrix.ndim - 2
+    axes = []
+    for axis, count in enumerate(size):
+        centers = pixel_centers(count, dtype=matrix.dtype, device=matrix.device)
+        shape = [1] * (batch_axes + len(size))
+        shape[batch_axes + axis] = count
+        axes.append(centers.reshape(shape))
+    combined = combine(matrix, axes[::-1], batch_axes)
+    return combined if matrix.shape[-2] == len(size) else divide(combined)
 
 
 def to_pixel(points: Tensor, size: Sequence[int]) -> Tensor:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from unwarp.checks import check_image, check_size
-from unwarp.maps import Map
-from unwarp.sampling import sample
+from unwarp.maps import LinearMap, Map
+from unwarp.sampling import check_same_device, sample_at
 
 
 def warp(
@@ -15,7 +15,7 @@ def warp(
     size: Sequence[int] | None = None,
     *,
     mode: str = "linear",
-    padding: str = "zeros",
+    padding: str | Sequence[str] = "zeros",
     fill: float | Tensor = 0.0,
 ) -> Tensor:
     """Read an image through a map: the output at p is the image at `pull(p)`.
@@ -46,9 +46,12 @@ def warp(
     size = tuple(image.shape[2:]) if size is None else size
     check_size(size, pull.ndim)
 
-    grid = pull.grid(size)
-    if grid.shape[0] != count:
-        shared = max(grid.shape[0], count) if 0 not in (grid.shape[0], count) else 0
-        image = image.expand(shared, *image.shape[1:])
-        grid = grid.expand(shared, *grid.shape[1:])
-    return sample(image, grid, mode=mode, padding=padding, fill=fill)
+    linear = isinstance(pull, LinearMap)
+    coordinates = pull.matrix if linear else pull.grid(size).flatten(len(pull.batch), -2)
+    check_same_device("pull", coordinates, image)
+    shared = coordinates.shape[0] if count == 1 else count
+    if pull.batch[0] != shared:
+        coordinates = coordinates.expand(shared, *coordinates.shape[1:])
+    coordinates = coordinates.flatten(0, len(pull.batch) - 1)
+    values = sample_at(image, coordinates, size, linear=linear, mode=mode, padding=padding, fill=fill)
+    return values.unflatten(0, (shared, *pull.batch[1:])) if len(pull.batch) > 1 else values

@@ -21,7 +21,7 @@ def grid_of(points: int, ndim: int, reach: float = 1.6, count: int = 2) -> Tenso
     return (2 * torch.rand(count, points, *(1,) * (ndim - 1), ndim, dtype=torch.float64) - 1) * reach
 
 
-@pytest.mark.parametrize(("mode", "padding"), list(product(MODES, SHARED_PADDINGS)))
+@pytest.mark.parametrize(("mode", "padding"), list(product(TORCH_MODE, SHARED_PADDINGS)))
 @given(height=extents, width=extents, channels=st.integers(0, 3), seed=st.integers(0, 99))
 def test_agrees_with_torch_in_2d(mode: str, padding: str, height: int, width: int, channels: int, seed: int) -> None:
     torch.manual_seed(seed)
@@ -66,7 +66,7 @@ def test_wrap_padding_repeats_the_picture(mode: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.uint8])
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", TORCH_MODE)
 @pytest.mark.parametrize("size", [(1, 1), (3, 5), (28, 28), (256, 200)])
 def test_aligned_samples_are_the_pixels_bit_for_bit(dtype: torch.dtype, mode: str, size: tuple[int, int]) -> None:
     image = (torch.rand(1, 2, *size) * 255).to(dtype)

@@ -7,11 +7,8 @@ import torch
 from torch import Tensor
 
 from unwarp.checks import check_matrix, check_points, check_size
-from unwarp.coordinates import pixel_centers
+from unwarp.coordinates import HORIZON, combine, divide, linear_grid
 from unwarp.maps.base import Map
-
-# Points at or beyond the horizon of a projective map (w <= 0) are sent far out, where they read as outside.
-HORIZON = 1e-3
 
 
 class LinearMap(Map):
@@ -66,34 +63,13 @@ class LinearMap(Map):
     def __call__(self, points: Tensor) -> Tensor:
         """Input coordinates of `points [*batch, ..., D]`."""
         check_points(points, self.ndim, self.batch)
-        return self._divide(self._combine(points.unbind(-1)))
+        combined = combine(self.matrix, points.unbind(-1), len(self.batch))
+        return combined if self.is_affine else divide(combined)
 
     def grid(self, size: Sequence[int]) -> Tensor:
         """Input coordinates `[*batch, *size, D]` of every pixel centre."""
         check_size(size, self.ndim)
-        axes = []
-        for axis, count in enumerate(size):
-            centers = pixel_centers(count, dtype=self.dtype, device=self.device)
-            shape = [1] * (len(self.batch) + self.ndim)
-            shape[len(self.batch) + axis] = count
-            axes.append(centers.reshape(shape))
-        return self._divide(self._combine(axes[::-1]))
-
-    def _combine(self, coordinates: Sequence[Tensor]) -> Tensor:
-        # Sums of products, not a matmul: autocast and TF32 would round the coordinates.
-        spread = (..., *(None for _ in range(coordinates[0].ndim - len(self.batch))), slice(None))
-        total = self.matrix[..., -1][spread]
-        for axis in range(self.ndim):
-            total = total + self.matrix[..., axis][spread] * coordinates[axis].unsqueeze(-1)
-        return total
-
-    def _divide(self, combined: Tensor) -> Tensor:
-        if self.is_affine:
-            return combined
-        w = combined[..., -1:]
-        image = combined[..., :-1] / w.clamp_min(HORIZON)
-        far = torch.copysign(image.abs().clamp_min(1 / HORIZON), image)
-        return torch.where(w > HORIZON, image, far)
+        return linear_grid(self.matrix, size)
 
     def jacobian(self, points: Tensor) -> Tensor:
         """Derivatives `[*batch, ..., D, D]`; the same everywhere for an affine map."""
@@ -104,7 +80,7 @@ class LinearMap(Map):
         if self.is_affine:
             shape = torch.broadcast_shapes(points.shape[:-1], linear.shape[:-2])
             return linear.expand(*shape, self.ndim, self.ndim)
-        combined = self._combine(points.unbind(-1))
+        combined = combine(self.matrix, points.unbind(-1), len(self.batch))
         w = combined[..., -1:].clamp_min(HORIZON)
         ahead = (combined[..., -1:] > HORIZON).to(w.dtype)
         image = (combined[..., :-1] / w * ahead).unsqueeze(-1)

@@ -1,6 +1,6 @@
 """Image + coordinates -> image. Knows no map, no theta and no module."""
 
+from unwarp.sampling.functional import check_same_device, sample, sample_at
 from unwarp.sampling.modes import MODES, PADDINGS
-from unwarp.sampling.ops import sample
 
-__all__ = ["MODES", "PADDINGS", "sample"]
+__all__ = ["MODES", "PADDINGS", "check_same_device", "sample", "sample_at"]

@@ -12,11 +12,17 @@ What each padding reads beyond the row `a b c d` (`.` is nothing, `f` the fill v
 import torch
 from torch import Tensor
 
-MODES = ("nearest", "linear", "cubic")
+# The order of both is that of the enumerations in csrc/job.h.
+MODES = ("nearest", "linear", "cubic", "spline2", "spline3", "spline4", "spline5")
 PADDINGS = ("zeros", "constant", "border", "reflection", "wrap")
 
 # Keys' cubic convolution with the slope that OpenCV and torch use, so that ported models keep their numbers.
 CUBIC_SLOPE = -0.75
+
+
+def spline_degree(mode: str) -> int | None:
+    """The degree of a B-spline mode; None for the others."""
+    return int(mode[-1]) if mode.startswith("spline") else None
 
 
 def taps(position: Tensor, tolerance: float, mode: str) -> list[tuple[Tensor, Tensor | None]]:
@@ -33,6 +39,13 @@ def taps(position: Tensor, tolerance: float, mode: str) -> list[tuple[Tensor, Te
     centre = torch.round(position.detach())
     offset = centre - position.detach()
     position = position + torch.where(offset.abs() <= tolerance, offset, torch.zeros_like(offset))
+    degree = spline_degree(mode)
+    if degree is not None:
+        # An even degree has its knots half-way between the pixels.
+        shifted = position if degree % 2 else position + 0.5
+        first = torch.floor(shifted.detach())
+        weights = _spline_weights(shifted - first, degree)
+        return [(first + (k - degree // 2), weight) for k, weight in enumerate(weights)]
     first = torch.floor(position.detach())
     fraction = position - first
     if mode == "linear":
@@ -48,6 +61,19 @@ def _cubic_near(distance: Tensor) -> Tensor:
 
 def _cubic_far(distance: Tensor) -> Tensor:
     return ((distance - 5) * distance + 8) * distance * CUBIC_SLOPE - 4 * CUBIC_SLOPE
+
+
+def _spline_weights(fraction: Tensor, degree: int) -> list[Tensor]:
+    """Weights of the B-splines of that degree that reach a point `fraction` past a knot (Cox and de Boor)."""
+    weights = [torch.ones_like(fraction)]
+    for j in range(1, degree + 1):
+        saved = torch.zeros_like(fraction)
+        for r in range(j):
+            share = weights[r] / j
+            weights[r] = saved + (r + 1 - fraction) * share
+            saved = (fraction + (j - r - 1)) * share
+        weights.append(saved)
+    return weights
 
 
 def read_index(index: Tensor, count: int, padding: str) -> tuple[Tensor, Tensor | None]:

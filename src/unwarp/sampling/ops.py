@@ -1,61 +1,161 @@
-"""The sampler's operators: the door, and the one choice by device."""
+"""The sampler's operators: `read` and its two gradients, for autograd, compile, export and vmap; the choice by device.
 
-import math
+`torch.ops.unwarp.read` takes an image and coordinates, a matrix per map or a grid, and gives what the image reads there.
+It is linear in the image, so the gradient of the image is the transposed operator, and the derivatives of that are
+these same operators again. Only the second derivative with respect to coordinates is left to the reference.
+"""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.autograd.forward_ad as forward_ad
 from torch import Tensor
 
-from unwarp.checks import check_choice, check_coordinates, check_image
-from unwarp.sampling import reference
-from unwarp.sampling.modes import MODES, PADDINGS
+from unwarp.sampling import cpu, reference
+
+_WORDS = "bool linear, str mode, str[] padding"
+_library = torch.library.Library("unwarp", "DEF")
+_library.define(f"read(Tensor image, Tensor coordinates, SymInt[] size, {_WORDS}, Tensor? fill) -> Tensor")
+_library.define(f"grad_image(Tensor grad_out, Tensor coordinates, Tensor like, {_WORDS}) -> Tensor")
+_library.define(
+    f"grad_coordinates(Tensor grad_out, Tensor image, Tensor coordinates, {_WORDS}, Tensor? fill) -> Tensor"
+)
+_library.impl("read", cpu.read, "CPU")
+_library.impl("grad_image", cpu.grad_image, "CPU")
+_library.impl("grad_coordinates", cpu.grad_coordinates, "CPU")
 
 
-def sample(
-    image: Tensor, grid: Tensor, *, mode: str = "linear", padding: str = "zeros", fill: float | Tensor = 0.0
+def read(
+    image: Tensor,
+    coordinates: Tensor,
+    size: Sequence[int],
+    linear: bool,
+    mode: str,
+    padding: Sequence[str],
+    fill: Tensor | None,
 ) -> Tensor:
-    """Read an image at normalised coordinates.
+    """`reference.read` by the fastest kernel there is. The arguments must fit; the callers have checked them."""
+    arguments = (image, coordinates, tuple(size), linear, mode, tuple(padding), fill)
+    if image.device.type == "cpu" and cpu.COMPILED and not _has_tangent(image, coordinates, fill):
+        return _read(*arguments)
+    return reference.read(*arguments)
 
-    Args:
-        image: `[N, C, *in]`, one to three spatial axes; float16, bfloat16, float32, float64 or uint8.
-        grid: `[N, *out, D]`, or `[N, K, *out, D]` for K grids per image, with as many axes `*out` as the image has
-            spatial ones; float32 or float64; (x, y, z) in -1..1 from edge to edge.
-        mode: "nearest", "linear" or "cubic" (Keys, slope -0.75).
-        padding: what lies outside: "zeros", "constant" (`fill`), "border", "reflection" (about the edge) or "wrap".
-        fill: a number, or a tensor `[C]`, for `padding="constant"`.
 
-    Returns:
-        `[N, C, *out]`, or `[N, K, C, *out]`, of the image's dtype; uint8 is rounded and has no gradient. A coordinate
-        that is not finite reads as outside. A sample at a pixel's centre is that pixel, bit for bit.
+def _has_tangent(*tensors: Tensor | None) -> bool:
+    # torch has no forward-mode rule for operators of one's own; the reference is made of torch's, which do.
+    if torch.compiler.is_compiling():
+        return False
+    return any(t is not None and forward_ad.unpack_dual(t).tangent is not None for t in tensors)
 
-    Raises:
-        TypeError, ValueError: for a dtype, shape or word that is not of this form, or tensors on different devices.
+
+@torch.library.register_fake("unwarp::read", lib=_library)
+def _(image: Tensor, coordinates: Tensor, size: Sequence[int], *_words: Any) -> Tensor:
+    return image.new_empty(coordinates.shape[0], image.shape[1], *size)
+
+
+@torch.library.register_fake("unwarp::grad_image", lib=_library)
+def _(grad_out: Tensor, coordinates: Tensor, like: Tensor, *_words: Any) -> Tensor:
+    return torch.empty_like(like, memory_format=torch.contiguous_format)
+
+
+@torch.library.register_fake("unwarp::grad_coordinates", lib=_library)
+def _(grad_out: Tensor, image: Tensor, coordinates: Tensor, *_words: Any) -> Tensor:
+    return torch.empty_like(coordinates, memory_format=torch.contiguous_format)
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*(value for value in inputs if isinstance(value, Tensor)))
+    ctx.inputs = [None if isinstance(value, Tensor) else value for value in inputs]
+    ctx.is_tensor = [isinstance(value, Tensor) for value in inputs]
+
+
+def _kept(ctx: Any) -> list[Any]:
+    tensors = iter(ctx.saved_tensors)
+    return [next(tensors) if is_tensor else value for value, is_tensor in zip(ctx.inputs, ctx.is_tensor, strict=True)]
+
+
+def _read_backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
+    image, coordinates, size, *words, fill = _kept(ctx)
+    for_image = for_coordinates = for_fill = None
+    if ctx.needs_input_grad[0]:
+        for_image = _grad_image(grad_out, coordinates, image, *words)
+    if ctx.needs_input_grad[1]:
+        for_coordinates = _grad_coordinates(grad_out, image, coordinates, *words, fill)
+    if fill is not None and ctx.needs_input_grad[6]:
+        ones = torch.ones_like(image[:, :1], dtype=coordinates.dtype)
+        outside = 1 - _read(ones, coordinates, size, *words, None)
+        for_fill = (grad_out * outside).transpose(0, 1).flatten(1).sum(1).sum_to_size(fill.shape).to(fill.dtype)
+    return for_image, for_coordinates, None, None, None, None, for_fill
+
+
+def _grad_image_backward(ctx: Any, direction: Tensor) -> tuple[Tensor | None, ...]:
+    grad_out, coordinates, _, *words = _kept(ctx)
+    for_out = for_coordinates = None
+    if ctx.needs_input_grad[0]:
+        for_out = _read(direction, coordinates, grad_out.shape[2:], *words, None).to(grad_out.dtype)
+    if ctx.needs_input_grad[1]:
+        for_coordinates = _grad_coordinates(grad_out, direction, coordinates, *words, None)
+    return for_out, for_coordinates, None, None, None, None
+
+
+def _grad_coordinates_backward(ctx: Any, direction: Tensor) -> tuple[Tensor | None, ...]:
+    *tensors, linear, mode, padding, fill = _kept(ctx)
+    size = tensors[0].shape[2:]
+
+    def gradient(grad_out: Tensor, image: Tensor, coordinates: Tensor) -> Tensor:
+        def value(at: Tensor) -> Tensor:
+            return reference.read(image, at, size, linear, mode, padding, fill)
+
+        return torch.func.vjp(value, coordinates)[1](grad_out.to(image.dtype))[0]
+
+    _, pull = torch.func.vjp(gradient, *tensors)
+    found = [g if wanted else None for g, wanted in zip(pull(direction), ctx.needs_input_grad, strict=False)]
+    return *found, None, None, None, None
+
+
+def _operator(name: str, backward: Callable[..., Any]) -> Callable[..., Tensor]:
+    """The operator of that name with derivatives and a rule for vmap.
+
+    torch's registered derivatives serve torch.compile and torch.export, but not torch.func; an autograd function serves
+    that, and costs less per call.
     """
-    check_image(image)
-    check_coordinates("grid", grid)
-    check_choice("mode", mode, MODES)
-    check_choice("padding", padding, PADDINGS)
-    ndim = image.ndim - 2
-    if grid.ndim not in (ndim + 2, ndim + 3) or grid.shape[-1] != ndim or grid.shape[0] != image.shape[0]:
-        raise ValueError(
-            f"grid: wanted [N, *out, {ndim}] or [N, K, *out, {ndim}] for an image of shape {list(image.shape)}, "
-            f"got {list(grid.shape)}"
-        )
-    if grid.device != image.device:
-        raise ValueError(f"grid: wanted the image's device {image.device}, got {grid.device}")
-    _check_fill(fill, padding, image.shape[1])
+    overload = getattr(torch.ops.unwarp, name).default
 
-    out_size = grid.shape[-1 - ndim : -1]
-    points = grid.reshape(grid.shape[0], math.prod(grid.shape[1:-1]), ndim)
-    result = reference.sample(image, points, mode, padding, fill)
-    if grid.ndim == ndim + 2:
-        return result.unflatten(2, out_size)
-    return result.unflatten(2, (grid.shape[1], *out_size)).movedim(2, 1)
+    def fold(value: Any, dim: int | None, count: int) -> Any:
+        if not isinstance(value, Tensor):
+            return value
+        value = value.expand(count, *value.shape) if dim is None else value.movedim(dim, 0)
+        return value.flatten(0, 1)
+
+    def mapped(info: Any, in_dims: Sequence[int | None], *arguments: Any) -> tuple[Tensor, int]:
+        # The mapped axis joins the batch. A fill has no batch axis to join.
+        has_fill = name != "grad_image" and arguments[-1] is not None
+        if has_fill and in_dims[-1] is not None:
+            raise NotImplementedError(f"vmap over the fill of unwarp::{name}: give one fill for all")
+        folded = [fold(value, dim, info.batch_size) for value, dim in zip(arguments, in_dims, strict=True)]
+        if has_fill:
+            folded[-1] = arguments[-1]
+        return call(*folded).unflatten(0, (info.batch_size, -1)), 0
+
+    function = type(
+        name,
+        (torch.autograd.Function,),
+        {
+            "forward": staticmethod(overload),
+            "setup_context": staticmethod(_keep),
+            "backward": staticmethod(backward),
+            "vmap": staticmethod(mapped),
+        },
+    )
+
+    def call(*arguments: Any) -> Tensor:
+        return overload(*arguments) if torch.compiler.is_compiling() else function.apply(*arguments)
+
+    torch.library.register_autograd(f"unwarp::{name}", backward, setup_context=_keep, lib=_library)
+    return call
 
 
-def _check_fill(fill: float | Tensor, padding: str, channels: int) -> None:
-    if isinstance(fill, Tensor):
-        if fill.numel() != 1 and tuple(fill.shape) != (channels,):
-            raise ValueError(f"fill: wanted a number or one per channel [{channels}], got {list(fill.shape)}")
-    elif not -math.inf < fill < math.inf:
-        raise ValueError(f"fill: wanted a finite number, got {fill}")
-    elif fill != 0 and padding != "constant":
-        raise ValueError(f"fill: wanted padding='constant' with it, got padding={padding!r}")
+_read = _operator("read", _read_backward)
+_grad_image = _operator("grad_image", _grad_image_backward)
+_grad_coordinates = _operator("grad_coordinates", _grad_coordinates_backward)

@@ -4,23 +4,50 @@ Works for any dtype and device, under `torch.compile`, `vmap` and derivatives of
 """
 
 from itertools import product
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from unwarp.coordinates import to_pixel
+from unwarp.coordinates import linear_grid, to_pixel
 from unwarp.sampling.modes import read_index, taps
 
 # Far beyond any picture, yet an exact integer in float32 and safe to turn into an index.
 _FARTHEST = float(2**30)
 
 
-def sample(image: Tensor, grid: Tensor, mode: str, padding: str, fill: Tensor | float) -> Tensor:
-    """`image [N, C, *in]` read at `grid [N, Q, D]`; gives `[N, C, Q]` in the image's dtype.
+def read(
+    image: Tensor,
+    coordinates: Tensor,
+    size: Sequence[int],
+    linear: bool,
+    mode: str,
+    padding: Sequence[str],
+    fill: Tensor | None,
+) -> Tensor:
+    """`image [N, C, *in]` read through K maps each; gives `[N K, C, *size]` in the image's dtype.
 
-    Coordinates and sums are float32, or float64 where image or grid is. A point with a non-finite coordinate reads the
-    fill value (0 unless `padding` is "constant").
+    Args:
+        image: what is read; B-spline modes take their coefficients.
+        coordinates: matrices `[N K, D or D+1, D+1]` where `linear`, else points `[N K, Q, D]`, Q the product of `size`.
+        size: spatial size of the output.
+        linear: which of the two the coordinates are.
+        mode: one of `MODES`.
+        padding: one of `PADDINGS` for each spatial axis.
+        fill: `[C]` or `[1]`; zeros if None.
+
+    Sums are float32, or float64 where image or coordinates are. A point with a coordinate that is not finite reads the
+    fill value.
     """
+    grid = linear_grid(coordinates, size).flatten(1, -2) if linear else coordinates
+    maps = grid.shape[0] // image.shape[0] if image.shape[0] else 0
+    points = grid.unflatten(0, (image.shape[0], maps)).flatten(1, 2)
+    values = _sample(image, points, mode, padding, fill).unflatten(2, (maps, grid.shape[1]))
+    return values.movedim(2, 1).reshape(grid.shape[0], image.shape[1], *size)
+
+
+def _sample(image: Tensor, grid: Tensor, mode: str, padding: Sequence[str], fill: Tensor | None) -> Tensor:
+    """`image [N, C, *in]` at `grid [N, Q, D]`: `[N, C, Q]`."""
     in_size = image.shape[2:]
     wide = torch.promote_types(grid.dtype, torch.float64 if image.dtype == torch.float64 else torch.float32)
     finite = torch.isfinite(grid).all(-1)
@@ -36,11 +63,11 @@ def sample(image: Tensor, grid: Tensor, mode: str, padding: str, fill: Tensor | 
     axes = []
     inside = None
     stride = 1
-    for position, count in zip(reversed(positions), reversed(in_size), strict=True):
+    for position, count, beyond in zip(reversed(positions), reversed(in_size), reversed(padding), strict=True):
         axis = []
         weight_inside = None
         for index, weight in taps(position, precision * count, mode):
-            index, valid = read_index(index, count, padding)
+            index, valid = read_index(index, count, beyond)
             if valid is not None:
                 valid = valid.to(wide)
                 weight = valid if weight is None else weight * valid
@@ -65,10 +92,10 @@ def sample(image: Tensor, grid: Tensor, mode: str, padding: str, fill: Tensor | 
     assert total is not None
 
     background = torch.zeros((), dtype=wide, device=image.device)
-    if padding == "constant":
-        background = torch.as_tensor(fill, dtype=wide, device=image.device).reshape(-1, 1)
-        assert inside is not None
-        total = total + background * (1 - inside).unsqueeze(1)
+    if fill is not None:
+        background = fill.to(wide).reshape(-1, 1)
+        outside = torch.zeros_like(total[:, :1]) if inside is None else (1 - inside).unsqueeze(1)
+        total = total + background * outside
     total = torch.where(finite.unsqueeze(1), total, background)
     if image.dtype == torch.uint8:
         total = total.round().clamp(0, 255)

@@ -1,0 +1,109 @@
+"""Glue to the compiled kernels: tensors in, tensors out; no autograd."""
+
+import warnings
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from unwarp.sampling.modes import MODES, PADDINGS
+
+try:
+    from unwarp.sampling import _kernels  # pyright: ignore[reportMissingModuleSource]
+except ImportError:
+    _kernels = None
+    warnings.warn("unwarp was installed without its compiled kernels: sampling is correct, but slow", stacklevel=2)
+
+COMPILED = _kernels is not None
+
+# Below this many values a second thread costs more than it saves.
+_FEW = 8192
+
+
+def available() -> tuple[str, ...]:
+    """The instruction sets that the compiled kernels can use here, the best first; none if they were not built."""
+    return tuple(_kernels.available()) if _kernels is not None else ()
+
+
+def computing_dtype(image: Tensor, coordinates: Tensor) -> torch.dtype:
+    """What a kernel computes in: float64 where image or coordinates are, or offsets would not fit 32 bits."""
+    span = sum((extent - 1) * stride for extent, stride in zip(image.shape[2:], image.stride()[2:], strict=True))
+    wide = image.dtype == torch.float64 or coordinates.dtype == torch.float64 or span >= 2**31 - 1
+    return torch.float64 if wide else torch.float32
+
+
+def read(
+    image: Tensor,
+    coordinates: Tensor,
+    size: Sequence[int],
+    linear: bool,
+    mode: str,
+    padding: Sequence[str],
+    fill: Tensor | None,
+) -> Tensor:
+    """See `reference.read`."""
+    out = image.new_empty(coordinates.shape[0], image.shape[1], *size)
+    if not out.numel():
+        return out
+    wide = computing_dtype(image, coordinates) == torch.float64
+    how = (linear, MODES.index(mode), _codes(padding), _values(fill, image.shape[1]), wide, _threads(out))
+    _kernels.forward(image.detach(), out, _points(coordinates, linear), *how)
+    return out
+
+
+def grad_image(
+    grad_out: Tensor,
+    coordinates: Tensor,
+    like: Tensor,
+    linear: bool,
+    mode: str,
+    padding: Sequence[str],
+) -> Tensor:
+    """The transpose of `read` (without a fill) applied to `grad_out`; has the shape and dtype of `like`."""
+    dtype = computing_dtype(like, coordinates)
+    result = torch.zeros(like.shape, dtype=dtype, device=like.device)
+    if grad_out.numel() and result.numel():
+        how = (linear, MODES.index(mode), _codes(padding), _threads(grad_out))
+        _kernels.backward_image(grad_out.detach().to(dtype), result, _points(coordinates, linear), *how)
+    return result.to(like.dtype)
+
+
+def grad_coordinates(
+    grad_out: Tensor,
+    image: Tensor,
+    coordinates: Tensor,
+    linear: bool,
+    mode: str,
+    padding: Sequence[str],
+    fill: Tensor | None,
+) -> Tensor:
+    """Gradient of `(read(...) * grad_out).sum()` with respect to the coordinates."""
+    if mode == "nearest" or not grad_out.numel():
+        return torch.zeros_like(coordinates, memory_format=torch.contiguous_format)
+    dtype = computing_dtype(image, coordinates)
+    result = torch.empty_like(coordinates, memory_format=torch.contiguous_format)
+    how = (linear, MODES.index(mode), _codes(padding), _values(fill, image.shape[1]), _threads(grad_out))
+    _kernels.backward_points(
+        image.detach(), grad_out.detach().to(dtype), _points(coordinates, linear), result, *how
+    )
+    return result
+
+
+def _points(coordinates: Tensor, linear: bool) -> Tensor:
+    coordinates = coordinates.detach()
+    # A grid may be shared by all maps (stride 0), but its points lie side by side.
+    if not linear and not coordinates[:1].is_contiguous():
+        return coordinates.contiguous()
+    return coordinates
+
+
+def _codes(padding: Sequence[str]) -> list[int]:
+    return [PADDINGS.index(word) for word in reversed(padding)]
+
+
+def _values(fill: Tensor | None, channels: int) -> list[float]:
+    return [] if fill is None else fill.detach().double().expand(channels).tolist()
+
+
+def _threads(work: Tensor) -> int:
+    return torch.get_num_threads() if work.numel() > _FEW else 1

@@ -1,0 +1,73 @@
+// Compiled once per instruction set, each time into a namespace of its own (UNWARP_ISA).
+#include "planar.h"
+#include "scatter.h"
+
+namespace unwarp {
+namespace UNWARP_ISA {
+
+// Calls `work` with an element of the type as its argument.
+template <class Work>
+void with_element(Element element, const Work& work) {
+    switch (element) {
+        case Element::f16: return work(Half{});
+        case Element::bf16: return work(Bfloat{});
+        case Element::f32: return work(float{});
+        case Element::f64: return work(double{});
+        case Element::u8: return work(std::uint8_t{});
+    }
+}
+
+template <class Work>
+void with_dimensions(int ndim, const Work& work) {
+    if (ndim == 1) return work(std::integral_constant<int, 1>{});
+    if (ndim == 2) return work(std::integral_constant<int, 2>{});
+    return work(std::integral_constant<int, 3>{});
+}
+
+void forward(const Job& job, const Plane& image, const Plane& out, bool wide) {
+    with_dimensions(job.ndim, [&](auto ndim) {
+        with_element(image.element, [&](auto element) {
+            using T = decltype(element);
+            if (wide)
+                forward_planar<ndim, T, double>(job, image, out);
+            else if constexpr (!std::is_same_v<T, double>)
+                forward_planar<ndim, T, float>(job, image, out);
+        });
+    });
+}
+
+void backward_points(const Job& job, const Plane& image, const Plane& grad_out, void* grad_points, bool wide) {
+    with_dimensions(job.ndim, [&](auto ndim) {
+        with_element(image.element, [&](auto element) {
+            using T = decltype(element);
+            if (wide)
+                points_planar<ndim, T, double>(job, image, grad_out, grad_points);
+            else if constexpr (!std::is_same_v<T, double>)
+                points_planar<ndim, T, float>(job, image, grad_out, grad_points);
+        });
+    });
+}
+
+void backward_image(const Job& job, const Plane& grad_out, const Plane& grad_image, bool wide) {
+    with_dimensions(job.ndim, [&](auto ndim) {
+        if (wide)
+            scatter_planar<ndim, double>(job, grad_out, grad_image);
+        else
+            scatter_planar<ndim, float>(job, grad_out, grad_image);
+    });
+}
+
+}  // namespace UNWARP_ISA
+
+#define UNWARP_JOIN(a, b) a##b
+#define UNWARP_TABLE(isa) UNWARP_JOIN(kernels_, isa)
+#define UNWARP_TEXT(isa) #isa
+#define UNWARP_NAME(isa) UNWARP_TEXT(isa)
+
+const Kernels& UNWARP_TABLE(UNWARP_ISA)() {
+    static const Kernels table = {
+        UNWARP_NAME(UNWARP_ISA), UNWARP_ISA::forward, UNWARP_ISA::backward_image, UNWARP_ISA::backward_points};
+    return table;
+}
+
+}  // namespace unwarp

@@ -1,0 +1,154 @@
+// Where samples read: a block of them at a time, from a matrix or from a grid in memory.
+#pragma once
+
+#include <cmath>
+#include <limits>
+
+#include "job.h"
+#include "simd.h"
+
+namespace unwarp {
+namespace UNWARP_ISA {
+
+constexpr int block_size = 256;
+// Far beyond any picture, yet an exact integer in float32 and safe to turn into an index.
+constexpr double farthest = 1073741824.0;
+// As in maps/linear.py: at or beyond the horizon of a projective map (w <= 0) points are sent far out.
+constexpr double horizon = 1e-3;
+
+inline std::int64_t blocks_of(const Job& job) { return (job.samples + block_size - 1) / block_size; }
+
+// Pixel positions of one block; NaN where a coordinate is not finite. Lanes past `count` repeat the last sample.
+template <int D, class W>
+struct Block {
+    std::int64_t begin;
+    int count;
+    alignas(64) W position[D][block_size];
+    alignas(64) W output[D][block_size];  // for matrices: output samples, counted from the centre
+};
+
+template <class W>
+inline Vec<W> settle(Vec<W> position, W tolerance) {
+    const Vec<W> limit = splat<W>(W(farthest));
+    const Vec<W> not_a_number = splat<W>(std::numeric_limits<W>::quiet_NaN());
+    const Vec<W> bounded = max(min(position, limit), -limit);
+    const Vec<W> centre = floor<W>(bounded + W(0.5));
+    const Vec<W> offset = centre - bounded;
+    const Int<W> near = (offset <= tolerance) & (-offset <= tolerance);
+    const Vec<W> settled = near ? centre : bounded;
+    return (position == position) ? settled : not_a_number;
+}
+
+template <int D, class W>
+inline void number_outputs(const Job& job, Block<D, W>& block) {
+    constexpr int lanes = Lanes<W>::count;
+    Vec<W> steps;
+    for (int lane = 0; lane < lanes; ++lane) steps[lane] = W(lane);
+    std::int64_t index[D], rest = block.begin;
+    for (int d = 0; d < D; ++d) {
+        index[d] = rest % job.out_size[d];
+        rest /= job.out_size[d];
+    }
+    // A vector may run past the end of a row: the next row writes over it.
+    alignas(64) W line[D][block_size + lanes];
+    for (int at = 0; at < block.count;) {
+        const std::int64_t left = job.out_size[0] - index[0];
+        const int piece = left < block.count - at ? static_cast<int>(left) : block.count - at;
+        W centred[D];
+        for (int d = 0; d < D; ++d) centred[d] = W(index[d]) - W(job.out_size[d] - 1) / 2;
+        for (int i = 0; i < piece; i += lanes) {
+            store(&line[0][at + i], steps + (centred[0] + W(i)));
+            for (int d = 1; d < D; ++d) store(&line[d][at + i], splat<W>(centred[d]));
+        }
+        at += piece;
+        index[0] = 0;
+        for (int d = 1; d < D && ++index[d] == job.out_size[d]; ++d) index[d] = 0;
+    }
+    const int padded = (block.count + lanes - 1) / lanes * lanes;
+    for (int d = 0; d < D; ++d) {
+        for (int i = block.count; i < padded; ++i) line[d][i] = line[d][block.count - 1];
+        std::memcpy(block.output[d], line[d], sizeof(W) * static_cast<std::size_t>(padded));
+    }
+}
+
+// The matrix of one map in the computing type.
+template <int D, class W>
+struct Matrix {
+    W row[D + 1][D + 1];
+
+    Matrix(const Job& job, std::int64_t map) {
+        for (int i = 0; i <= D; ++i)
+            for (int j = 0; j <= D; ++j) row[i][j] = static_cast<W>(job.matrix[(map * (D + 1) + i) * (D + 1) + j]);
+    }
+
+    Vec<W> apply(int i, const Block<D, W>& block, int at) const {
+        Vec<W> total = splat<W>(row[i][D]);
+        for (int j = 0; j < D; ++j) total += row[i][j] * load<Vec<W>>(&block.output[j][at]);
+        return total;
+    }
+};
+
+template <class W>
+inline Vec<W> magnitude(Vec<W> v) {
+    return v < 0 ? -v : v;
+}
+
+template <int D, class W>
+void locate(const Job& job, std::int64_t map, std::int64_t index, Block<D, W>& block) {
+    constexpr int lanes = Lanes<W>::count;
+    block.begin = index * block_size;
+    const std::int64_t left = job.samples - block.begin;
+    block.count = left < block_size ? static_cast<int>(left) : block_size;
+    const int padded = (block.count + lanes - 1) / lanes * lanes;
+
+    if (job.grid) {
+        const auto copy = [&](const auto* points) {
+            points += map * job.grid_stride + block.begin * D;
+            for (int d = 0; d < D; ++d) {
+                for (int i = 0; i < block.count; ++i) block.position[d][i] = static_cast<W>(points[i * D + d]);
+                for (int i = block.count; i < padded; ++i) block.position[d][i] = block.position[d][block.count - 1];
+            }
+        };
+        if (job.wide_grid)
+            copy(static_cast<const double*>(job.grid));
+        else
+            copy(static_cast<const float*>(job.grid));
+        for (int d = 0; d < D; ++d) {
+            const W extent = W(job.in_size[d]), tolerance = W(job.tolerance[d]);
+            for (int i = 0; i < padded; i += lanes) {
+                const Vec<W> point = load<Vec<W>>(&block.position[d][i]);
+                const Vec<W> position = (point * extent + (extent - 1)) / 2;
+                const Int<W> finite = (point - point) == 0;
+                const Vec<W> nan = splat<W>(std::numeric_limits<W>::quiet_NaN());
+                store(&block.position[d][i], settle<W>(finite ? position : nan, tolerance));
+            }
+        }
+        return;
+    }
+
+    number_outputs<D, W>(job, block);
+    const Matrix<D, W> matrix(job, map);
+    for (int i = 0; i < padded; i += lanes) {
+        Vec<W> scale{}, w{};
+        if (job.projective) {
+            w = matrix.apply(D, block, i);
+            scale = 1 / max(w, splat<W>(W(horizon)));
+        }
+        for (int d = 0; d < D; ++d) {
+            Vec<W> centred = matrix.apply(d, block, i);
+            if (job.projective) {
+                centred *= scale;
+                const Vec<W> bound = splat<W>(W(job.in_size[d] / 2.0 / horizon));
+                const Vec<W> out = max(magnitude<W>(centred), bound);
+                centred = w > W(horizon) ? centred : (centred < 0 ? -out : out);
+            }
+            const Vec<W> position = centred + W(job.in_size[d] - 1) / 2;
+            const Int<W> finite = (position - position) == 0;
+            const Vec<W> nan = splat<W>(std::numeric_limits<W>::quiet_NaN());
+            store(&block.position[d][i], settle<W>(finite ? position : nan, W(job.tolerance[d])));
+        }
+    }
+}
+
+}  // namespace UNWARP_ISA
+}  // namespace unwarp

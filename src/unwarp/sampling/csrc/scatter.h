@@ -1,0 +1,150 @@
+// The gradient of the image: every sample gives its gradient back to the pixels it read.
+//
+// A pixel belongs to one thread alone, the owner of its slab (a range along the slowest axis), and receives what it is
+// given in the order of the samples. So the sums need no atomics, and come out the same for any number of slabs.
+#pragma once
+
+#include <algorithm>
+
+#include "planar.h"
+
+namespace unwarp {
+namespace UNWARP_ISA {
+
+// What one block of samples gives: for each combination of taps, where to and how much of it.
+template <class W>
+struct Gifts {
+    using Index = typename Lanes<W>::Index;
+    std::vector<Index> offset;
+    std::vector<W> weight;
+    std::vector<W> value;
+    int combinations;
+
+    explicit Gifts(int count) : combinations(count) {
+        const auto total = static_cast<std::size_t>(count) * block_size;
+        offset.resize(total), weight.resize(total), value.resize(total);
+    }
+};
+
+template <int D, class W>
+inline void find_gifts(
+    const Job& job, const Block<D, W>& block, const std::int64_t* stride, std::int64_t low, std::int64_t high,
+    Gifts<W>& gifts) {
+    constexpr int lanes = Lanes<W>::count;
+    Taps<D, W> taps;
+    for (int at = 0; at < block.count; at += lanes) {
+        find_taps<D, W>(job, block, at, stride, low, high, taps);
+        int combination = 0;
+        const auto put = [&](Int<W> offset, Vec<W> weight) {
+            store(&gifts.offset[static_cast<std::size_t>(combination * block_size + at)], offset);
+            store(&gifts.weight[static_cast<std::size_t>(combination * block_size + at)], weight);
+            ++combination;
+        };
+        for (int x = 0; x < taps.count; ++x) {
+            const Int<W> ox = taps.offset[0][x];
+            const Vec<W> wx = taps.weight[0][x];
+            if constexpr (D == 1) {
+                put(ox, wx);
+            } else {
+                for (int y = 0; y < taps.count; ++y) {
+                    const Int<W> oy = ox + taps.offset[1][y];
+                    const Vec<W> wy = wx * taps.weight[1][y];
+                    if constexpr (D == 2) {
+                        put(oy, wy);
+                    } else {
+                        for (int z = 0; z < taps.count; ++z) put(oy + taps.offset[2][z], wy * taps.weight[2][z]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+template <int N, class W>
+inline void give(const Gifts<W>& gifts, int count, W* plane) {
+    // Neighbouring samples give to the same pixels; taken far apart, one addition need not wait for the last.
+    constexpr int apart = 16;
+    const int combinations = N ? N : gifts.combinations;
+    for (int lane = 0; lane < apart; ++lane)
+        for (int sample = lane; sample < count; sample += apart)
+            for (int c = 0; c < combinations; ++c) {
+                const auto at = static_cast<std::size_t>(c * block_size + sample);
+                plane[gifts.offset[at]] += gifts.value[at];
+            }
+}
+
+// For each block, the first and the last pixel along the slowest axis that it may touch.
+template <int D, class W>
+inline std::vector<std::int64_t> reach_of_blocks(const Job& job) {
+    const std::int64_t blocks = blocks_of(job), maps = job.images * job.maps, count = job.in_size[D - 1];
+    std::vector<std::int64_t> reach(static_cast<std::size_t>(2 * maps * blocks));
+    const bool folds = job.padding[D - 1] == Padding::reflection || job.padding[D - 1] == Padding::wrap;
+    parallel_for(maps * blocks, job.threads, [&](std::int64_t item) {
+        Block<D, W> block;
+        locate<D, W>(job, item / blocks, item % blocks, block);
+        W least = W(farthest), most = -W(farthest);
+        for (int i = 0; i < block.count; ++i) {
+            least = std::min(least, block.position[D - 1][i]);  // a NaN never replaces it
+            most = std::max(most, block.position[D - 1][i]);
+        }
+        std::int64_t first = static_cast<std::int64_t>(std::floor(least)) - most_taps;
+        std::int64_t last = static_cast<std::int64_t>(std::floor(most)) + most_taps;
+        if (folds && (first < 0 || last >= count)) first = 0, last = count - 1;
+        if (job.padding[D - 1] == Padding::border) {
+            first = std::clamp<std::int64_t>(first, 0, count - 1);
+            last = std::clamp<std::int64_t>(last, 0, count - 1);
+        }
+        reach[static_cast<std::size_t>(2 * item)] = first;
+        reach[static_cast<std::size_t>(2 * item + 1)] = last;
+    });
+    return reach;
+}
+
+template <int D, class W>
+void scatter_planar(const Job& job, const Plane& grad_out, const Plane& grad_image) {
+    const std::int64_t blocks = blocks_of(job), extent = job.in_size[D - 1];
+    std::int64_t slabs = 1;
+    if (job.threads > 1 && job.images < 4 * job.threads)
+        slabs = std::min<std::int64_t>(extent, (4 * job.threads + job.images - 1) / std::max<std::int64_t>(1, job.images));
+    const auto reach = slabs > 1 ? reach_of_blocks<D, W>(job) : std::vector<std::int64_t>();
+    int combinations = 1;
+    for (int d = 0; d < D; ++d) combinations *= taps_of(job.mode);
+
+    parallel_for(job.images * slabs, job.threads, [&](std::int64_t item) {
+        const std::int64_t image = item / slabs, slab = item % slabs;
+        const std::int64_t low = slab * extent / slabs, high = (slab + 1) * extent / slabs;
+        W* target = static_cast<W*>(grad_image.data) + image * grad_image.batch_stride;
+        Block<D, W> block;
+        Gifts<W> gifts(combinations);
+        for (std::int64_t map = image * job.maps; map < (image + 1) * job.maps; ++map) {
+            const W* gradient = static_cast<const W*>(grad_out.data) + map * grad_out.batch_stride;
+            for (std::int64_t index = 0; index < blocks; ++index) {
+                if (slabs > 1) {
+                    const auto at = static_cast<std::size_t>(2 * (map * blocks + index));
+                    if (reach[at] >= high || reach[at + 1] < low) continue;
+                }
+                locate<D, W>(job, map, index, block);
+                find_gifts<D, W>(job, block, grad_image.stride, low, high, gifts);
+                for (std::int64_t c = 0; c < job.channels; ++c) {
+                    const W* g = gradient + c * grad_out.channel_stride + block.begin * grad_out.stride[0];
+                    for (int k = 0; k < combinations; ++k)
+                        for (int i = 0; i < block.count; ++i) {
+                            const auto at = static_cast<std::size_t>(k * block_size + i);
+                            const W weight = gifts.weight[at];
+                            gifts.value[at] = weight != 0 ? weight * g[i * grad_out.stride[0]] : W(0);
+                        }
+                    W* plane = target + c * grad_image.channel_stride;
+                    if (combinations == 4)
+                        give<4, W>(gifts, block.count, plane);
+                    else if (combinations == 8)
+                        give<8, W>(gifts, block.count, plane);
+                    else
+                        give<0, W>(gifts, block.count, plane);
+                }
+            }
+        }
+    });
+}
+
+}  // namespace UNWARP_ISA
+}  // namespace unwarp

@@ -1,0 +1,294 @@
+// Vectors of one register, in the vector extension of GCC and Clang; intrinsics only where that has no word for it.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+
+#if defined(__AVX512F__) || defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+#if defined(__AVX512F__)
+#define UNWARP_BYTES 64
+#elif defined(__AVX2__)
+#define UNWARP_BYTES 32
+#else
+#define UNWARP_BYTES 16
+#endif
+
+namespace unwarp {
+namespace UNWARP_ISA {
+
+using F32 = float __attribute__((vector_size(UNWARP_BYTES)));
+using F64 = double __attribute__((vector_size(UNWARP_BYTES)));
+using I32 = std::int32_t __attribute__((vector_size(UNWARP_BYTES)));
+using I64 = std::int64_t __attribute__((vector_size(UNWARP_BYTES)));
+using U32 = std::uint32_t __attribute__((vector_size(UNWARP_BYTES)));
+
+// The vectors that go with a computing type: its numbers, and integers of the same width.
+template <class W>
+struct Lanes;
+template <>
+struct Lanes<float> {
+    using V = F32;
+    using I = I32;
+    using Index = std::int32_t;
+    static constexpr int count = UNWARP_BYTES / 4;
+};
+template <>
+struct Lanes<double> {
+    using V = F64;
+    using I = I64;
+    using Index = std::int64_t;
+    static constexpr int count = UNWARP_BYTES / 8;
+};
+template <class W>
+using Vec = typename Lanes<W>::V;
+template <class W>
+using Int = typename Lanes<W>::I;
+
+template <class V, class S>
+inline V load(const S* from) {
+    V v;
+    std::memcpy(&v, from, sizeof v);
+    return v;
+}
+
+template <class V, class S>
+inline void store(S* to, V v) {
+    std::memcpy(to, &v, sizeof v);
+}
+
+template <class W>
+inline Vec<W> splat(W value) {
+    return value - Vec<W>{};
+}
+
+template <class W>
+inline Int<W> splat_int(std::int64_t value) {
+    return static_cast<typename Lanes<W>::Index>(value) - Int<W>{};
+}
+
+template <class W>
+inline Vec<W> to_float(Int<W> v) {
+    return __builtin_convertvector(v, Vec<W>);
+}
+
+// Truncates; the values must fit.
+template <class W>
+inline Int<W> to_int(Vec<W> v) {
+    return __builtin_convertvector(v, Int<W>);
+}
+
+template <class W>
+inline Vec<W> floor(Vec<W> v) {
+    const Vec<W> cut = to_float<W>(to_int<W>(v));
+    return cut > v ? cut - 1 : cut;
+}
+
+template <class V>
+inline V min(V a, V b) {
+    return a < b ? a : b;
+}
+template <class V>
+inline V max(V a, V b) {
+    return a > b ? a : b;
+}
+
+// Masks are vectors of 0 and -1.
+inline bool all(I32 mask) {
+#if defined(__AVX512F__)
+    return _mm512_movepi32_mask(reinterpret_cast<__m512i>(mask)) == 0xffff;
+#elif defined(__AVX2__)
+    return _mm256_movemask_ps(reinterpret_cast<__m256>(mask)) == 0xff;
+#else
+    return (mask[0] & mask[1] & mask[2] & mask[3]) != 0;
+#endif
+}
+
+inline bool all(I64 mask) {
+    std::int64_t both = -1;
+    for (int lane = 0; lane < Lanes<double>::count; ++lane) both &= mask[lane];
+    return both != 0;
+}
+
+template <class I>
+inline bool none(I mask) {
+    return all(~mask);
+}
+
+template <class W>
+inline W sum(Vec<W> v) {
+    W total = 0;
+    for (int lane = 0; lane < Lanes<W>::count; ++lane) total += v[lane];
+    return total;
+}
+
+// Half precision is widened and narrowed by integer arithmetic, the same on every machine.
+inline float half_to_float(std::uint16_t bits) {
+    const std::uint32_t sign = static_cast<std::uint32_t>(bits & 0x8000) << 16;
+    const std::uint32_t rest = static_cast<std::uint32_t>(bits & 0x7fff) << 13;
+    float value;
+    if (rest >= 0x0f800000) {
+        const std::uint32_t raw = rest | 0x7f800000;
+        std::memcpy(&value, &raw, 4);
+    } else {
+        std::memcpy(&value, &rest, 4);
+        value *= 5.192296858534828e33f;  // 2^112: from a bias of 127 to one of 15, subnormals too
+    }
+    std::uint32_t raw;
+    std::memcpy(&raw, &value, 4);
+    raw |= sign;
+    std::memcpy(&value, &raw, 4);
+    return value;
+}
+
+inline std::uint16_t float_to_half(float value) {
+    std::uint32_t raw;
+    std::memcpy(&raw, &value, 4);
+    const std::uint32_t sign = (raw >> 16) & 0x8000;
+    raw &= 0x7fffffff;
+    if (raw > 0x7f800000) return static_cast<std::uint16_t>(sign | 0x7e00);
+    if (raw >= 0x477ff000) return static_cast<std::uint16_t>(sign | 0x7c00);  // 65520 and more
+    if (raw < 0x38800000) {                                                    // below 2^-14: subnormal
+        float magnitude;
+        std::memcpy(&magnitude, &raw, 4);
+        magnitude += 0.5f;  // its last bit weighs 2^-24 there, and the addition rounds to even
+        std::memcpy(&raw, &magnitude, 4);
+        return static_cast<std::uint16_t>(sign | (raw - 0x3f000000));
+    }
+    raw += 0xfff + ((raw >> 13) & 1);
+    return static_cast<std::uint16_t>(sign | ((raw - 0x38000000) >> 13));
+}
+
+inline float bfloat_to_float(std::uint16_t bits) {
+    const std::uint32_t raw = static_cast<std::uint32_t>(bits) << 16;
+    float value;
+    std::memcpy(&value, &raw, 4);
+    return value;
+}
+
+inline std::uint16_t float_to_bfloat(float value) {
+    std::uint32_t raw;
+    std::memcpy(&raw, &value, 4);
+    if ((raw & 0x7fffffff) > 0x7f800000) return static_cast<std::uint16_t>((raw >> 16) | 0x40);
+    raw += 0x7fff + ((raw >> 16) & 1);
+    return static_cast<std::uint16_t>(raw >> 16);
+}
+
+struct Half {
+    std::uint16_t bits;
+};
+struct Bfloat {
+    std::uint16_t bits;
+};
+
+inline float widen(float v) { return v; }
+inline double widen(double v) { return v; }
+inline float widen(std::uint8_t v) { return v; }
+inline float widen(Half v) { return half_to_float(v.bits); }
+inline float widen(Bfloat v) { return bfloat_to_float(v.bits); }
+
+template <class T, class W>
+inline T narrow(W v) {
+    if constexpr (std::is_same_v<T, Half>) {
+        return {float_to_half(static_cast<float>(v))};
+    } else if constexpr (std::is_same_v<T, Bfloat>) {
+        return {float_to_bfloat(static_cast<float>(v))};
+    } else if constexpr (std::is_same_v<T, std::uint8_t>) {
+        // To the nearest, ties to even, as the reference rounds; NaN becomes 0.
+        if (!(v > 0)) return 0;
+        if (v >= 255) return 255;
+        const int down = static_cast<int>(v);
+        const W rest = v - static_cast<W>(down);
+        return static_cast<T>(down + (rest > W(0.5) || (rest == W(0.5) && (down & 1))));
+    } else {
+        return static_cast<T>(v);
+    }
+}
+
+// `count` consecutive elements, widened; the lanes beyond repeat nothing and are 0.
+template <class T, class W>
+inline Vec<W> load_some(const T* from, std::int64_t stride, int count) {
+    if (count == Lanes<W>::count && stride == 1) {
+        if constexpr (std::is_same_v<T, W>) return load<Vec<W>>(from);
+    }
+    Vec<W> v{};
+    for (int lane = 0; lane < count; ++lane) v[lane] = static_cast<W>(widen(from[lane * stride]));
+    return v;
+}
+
+template <class T, class W>
+inline void store_some(T* to, std::int64_t stride, Vec<W> v, int count) {
+    if (count == Lanes<W>::count && stride == 1) {
+        if constexpr (std::is_same_v<T, W>) {
+            store(to, v);
+            return;
+        }
+    }
+    for (int lane = 0; lane < count; ++lane) to[lane * stride] = narrow<T, W>(v[lane]);
+}
+
+template <class T, class W>
+inline Vec<W> gather(const T* from, Int<W> offset) {
+#if defined(__AVX512F__)
+    if constexpr (std::is_same_v<T, float> && std::is_same_v<W, float>)
+        return reinterpret_cast<F32>(_mm512_i32gather_ps(reinterpret_cast<__m512i>(offset), from, 4));
+    if constexpr (std::is_same_v<T, double> && std::is_same_v<W, double>)
+        return reinterpret_cast<F64>(_mm512_i64gather_pd(reinterpret_cast<__m512i>(offset), from, 8));
+#elif defined(__AVX2__)
+    if constexpr (std::is_same_v<T, float> && std::is_same_v<W, float>)
+        return reinterpret_cast<F32>(_mm256_i32gather_ps(from, reinterpret_cast<__m256i>(offset), 4));
+    if constexpr (std::is_same_v<T, double> && std::is_same_v<W, double>)
+        return reinterpret_cast<F64>(_mm256_i64gather_pd(from, reinterpret_cast<__m256i>(offset), 8));
+#endif
+    Vec<W> v;
+    for (int lane = 0; lane < Lanes<W>::count; ++lane) v[lane] = static_cast<W>(widen(from[offset[lane]]));
+    return v;
+}
+
+// Elements at `offset` and the ones right after them. One wide load serves both: half the work of two gathers.
+template <class T, class W>
+inline void gather_pair(const T* from, Int<W> offset, Vec<W>& first, Vec<W>& second) {
+#if defined(__AVX512F__)
+    if constexpr (std::is_same_v<T, float> && std::is_same_v<W, float>) {
+        const __m512i index = reinterpret_cast<__m512i>(offset);
+        const __m512i low = _mm512_i32gather_epi64(_mm512_castsi512_si256(index), from, 4);
+        const __m512i high = _mm512_i32gather_epi64(_mm512_extracti64x4_epi64(index, 1), from, 4);
+        const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+        const __m512i odd = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+        first = reinterpret_cast<F32>(_mm512_permutex2var_epi32(low, even, high));
+        second = reinterpret_cast<F32>(_mm512_permutex2var_epi32(low, odd, high));
+        return;
+    }
+    if constexpr (std::is_same_v<T, Bfloat> && std::is_same_v<W, float>) {
+        const __m512i both = _mm512_i32gather_epi32(reinterpret_cast<__m512i>(offset), from, 2);
+        first = reinterpret_cast<F32>(_mm512_slli_epi32(both, 16));
+        second = reinterpret_cast<F32>(_mm512_and_si512(both, _mm512_set1_epi32(static_cast<int>(0xffff0000u))));
+        return;
+    }
+    if constexpr (std::is_same_v<T, Half> && std::is_same_v<W, float>) {
+        const __m512i both = _mm512_i32gather_epi32(reinterpret_cast<__m512i>(offset), from, 2);
+        first = reinterpret_cast<F32>(_mm512_cvtph_ps(_mm512_cvtepi32_epi16(both)));
+        second = reinterpret_cast<F32>(_mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(both, 16))));
+        return;
+    }
+#elif defined(__AVX2__)
+    if constexpr (std::is_same_v<T, float> && std::is_same_v<W, float>) {
+        const __m256i index = reinterpret_cast<__m256i>(offset);
+        const auto* wide = reinterpret_cast<const long long*>(from);
+        const __m256 low = _mm256_castsi256_ps(_mm256_i32gather_epi64(wide, _mm256_castsi256_si128(index), 4));
+        const __m256 high = _mm256_castsi256_ps(_mm256_i32gather_epi64(wide, _mm256_extracti128_si256(index, 1), 4));
+        const __m256i order = _mm256_setr_epi32(0, 1, 4, 5, 2, 3, 6, 7);
+        first = reinterpret_cast<F32>(_mm256_permutevar8x32_ps(_mm256_shuffle_ps(low, high, 0x88), order));
+        second = reinterpret_cast<F32>(_mm256_permutevar8x32_ps(_mm256_shuffle_ps(low, high, 0xdd), order));
+        return;
+    }
+#endif
+    first = gather<T, W>(from, offset);
+    second = gather<T, W>(from + 1, offset);
+}
+
+}  // namespace UNWARP_ISA
+}  // namespace unwarp

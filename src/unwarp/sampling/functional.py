@@ -1,0 +1,126 @@
+"""Image + coordinates -> image, for callers: the door, and what an interpolation does before and after the operator."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from unwarp.checks import check_choice, check_coordinates, check_image
+from unwarp.sampling.modes import MODES, PADDINGS, spline_degree
+from unwarp.sampling.ops import read
+from unwarp.sampling.splines import spline_coefficients
+
+
+def sample(
+    image: Tensor,
+    grid: Tensor,
+    *,
+    mode: str = "linear",
+    padding: str | Sequence[str] = "zeros",
+    fill: float | Tensor = 0.0,
+    align_corners: bool = False,
+) -> Tensor:
+    """Read an image at normalised coordinates.
+
+    Args:
+        image: `[N, C, *in]`, one to three spatial axes; float16, bfloat16, float32, float64 or uint8.
+        grid: `[N, *out, D]`, or `[N, K, *out, D]` for K grids per image, with as many axes `*out` as the image has
+            spatial ones; float32 or float64; (x, y, z) in -1..1 from edge to edge.
+        mode: "nearest", "linear", "cubic" (Keys, slope -0.75), or a B-spline through the pixels, "spline2" to "spline5".
+        padding: what lies outside: "zeros", "constant" (`fill`), "border", "reflection" (about the edge) or "wrap"; one
+            word for all spatial axes, or one for each.
+        fill: a number, or a tensor `[C]`, for `padding="constant"`.
+        align_corners: read the grid as torch's `align_corners=True` does, with -1 and 1 at the centres of the first and
+            last pixel; for models that were trained so.
+
+    Returns:
+        `[N, C, *out]`, or `[N, K, C, *out]`, of the image's dtype; uint8 is rounded and has no gradient. A coordinate
+        that is not finite reads as outside. A sample at a pixel's centre is that pixel, bit for bit (B-splines: up to
+        rounding).
+
+    Raises:
+        TypeError, ValueError: for a dtype, shape or word that is not of this form, or tensors on different devices.
+    """
+    check_image(image)
+    check_coordinates("grid", grid)
+    ndim = image.ndim - 2
+    if grid.ndim not in (ndim + 2, ndim + 3) or grid.shape[-1] != ndim or grid.shape[0] != image.shape[0]:
+        raise ValueError(
+            f"grid: wanted [N, *out, {ndim}] or [N, K, *out, {ndim}] for an image of shape {list(image.shape)}, "
+            f"got {list(grid.shape)}"
+        )
+    check_same_device("grid", grid, image)
+    if align_corners:
+        grid = grid * grid.new_tensor([(extent - 1) / extent for extent in reversed(image.shape[2:])])
+
+    size = grid.shape[-1 - ndim : -1]
+    maps = grid.shape[1:-1 - ndim]
+    points = grid.reshape(math.prod(grid.shape[:-1 - ndim]), math.prod(size), ndim)
+    values = sample_at(image, points, size, linear=False, mode=mode, padding=padding, fill=fill)
+    return values.unflatten(0, (image.shape[0], *maps)) if maps else values
+
+
+def sample_at(
+    image: Tensor,
+    coordinates: Tensor,
+    size: Sequence[int],
+    *,
+    linear: bool,
+    mode: str,
+    padding: str | Sequence[str],
+    fill: float | Tensor,
+) -> Tensor:
+    """`sample` for callers who have looked at the shapes: K maps of each image in one batch axis.
+
+    Args:
+        image: `[N, C, *in]`.
+        coordinates: normalised pull matrices `[N K, D or D+1, D+1]` where `linear`, else points `[N K, Q, D]`.
+        size: spatial size of the output, with Q the product of it.
+        linear: whether the coordinates are matrices. No grid of theirs is made.
+        mode: see `sample`.
+        padding: see `sample`.
+        fill: see `sample`.
+
+    Returns:
+        `[N K, C, *size]`.
+    """
+    check_choice("mode", mode, MODES)
+    ndim = image.ndim - 2
+    beyond = (padding,) * ndim if isinstance(padding, str) else tuple(padding)
+    if len(beyond) != ndim:
+        raise ValueError(f"padding: wanted one word, or one for each of {ndim} spatial axes, got {beyond}")
+    for word in beyond:
+        check_choice("padding", word, PADDINGS)
+    if "constant" in beyond and "zeros" in beyond:
+        raise ValueError(f"padding: wanted one value outside, not both zeros and constant; got {beyond}")
+    background = _background(fill, "constant" in beyond, image)
+
+    if spline_degree(mode) is None:
+        return read(image, coordinates, size, linear, mode, beyond, background)
+    wide = image.double() if image.dtype == torch.float64 else image.float()
+    level = 0.0 if background is None else background.to(wide.dtype).reshape(-1, *(1,) * ndim)
+    coefficients = spline_coefficients(wide - level, mode, beyond) + level
+    values = read(coefficients, coordinates, size, linear, mode, beyond, background)
+    if image.dtype == torch.uint8:
+        values = values.round().clamp(0, 255)
+    return values.to(image.dtype)
+
+
+def check_same_device(name: str, tensor: Tensor, image: Tensor) -> None:
+    """Raise ValueError unless `tensor` is where the image is."""
+    if tensor.device != image.device:
+        raise ValueError(f"{name}: wanted the image's device {image.device}, got {tensor.device}")
+
+
+def _background(fill: float | Tensor, constant: bool, image: Tensor) -> Tensor | None:
+    channels = image.shape[1]
+    if isinstance(fill, Tensor):
+        if fill.numel() != 1 and tuple(fill.shape) != (channels,):
+            raise ValueError(f"fill: wanted a number or one per channel [{channels}], got {list(fill.shape)}")
+        return fill.reshape(-1).to(image.device) if constant else None
+    if not -math.inf < fill < math.inf:
+        raise ValueError(f"fill: wanted a finite number, got {fill}")
+    if fill != 0 and not constant:
+        raise ValueError(f"fill: wanted padding='constant' with it, got padding without it")
+    return torch.tensor([fill], dtype=torch.float64, device=image.device) if fill != 0 else None
