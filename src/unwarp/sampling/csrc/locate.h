@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cmath>
-#include <limits>
 
 #include "job.h"
 #include "simd.h"
@@ -18,25 +17,23 @@ constexpr double horizon = 1e-3;
 
 inline std::int64_t blocks_of(const Job& job) { return (job.samples + block_size - 1) / block_size; }
 
-// Pixel positions of one block; NaN where a coordinate is not finite. Lanes past `count` repeat the last sample.
+// Pixel positions of one block; infinite or NaN where a coordinate is not finite. Lanes past `count` repeat the last sample.
 template <int D, class W>
 struct Block {
     std::int64_t begin;
     int count;
     alignas(64) W position[D][block_size];
-    alignas(64) W output[D][block_size];  // for matrices: output samples, counted from the centre
+    alignas(64) W output[D][block_size + 64];  // for matrices: output samples, counted from the centre
 };
 
+// A position that rounding alone may have moved off a pixel's centre goes back there. Beyond 2^22 (2^51) pixels, where
+// adding the constant does not round to the nearest integer, nothing is that near to one.
 template <class W>
 inline Vec<W> settle(Vec<W> position, W tolerance) {
-    const Vec<W> limit = splat<W>(W(farthest));
-    const Vec<W> not_a_number = splat<W>(std::numeric_limits<W>::quiet_NaN());
-    const Vec<W> bounded = max(min(position, limit), -limit);
-    const Vec<W> centre = floor<W>(bounded + W(0.5));
-    const Vec<W> offset = centre - bounded;
-    const Int<W> near = (offset <= tolerance) & (-offset <= tolerance);
-    const Vec<W> settled = near ? centre : bounded;
-    return (position == position) ? settled : not_a_number;
+    constexpr W magic = std::is_same_v<W, float> ? W(12582912.0) : W(6755399441055744.0);
+    const Vec<W> centre = (position + magic) - magic;
+    const Vec<W> offset = centre - position;
+    return (offset <= tolerance) & (-offset <= tolerance) ? centre : position;
 }
 
 template <int D, class W>
@@ -50,7 +47,7 @@ inline void number_outputs(const Job& job, Block<D, W>& block) {
         rest /= job.out_size[d];
     }
     // A vector may run past the end of a row: the next row writes over it.
-    alignas(64) W line[D][block_size + lanes];
+    auto& line = block.output;
     for (int at = 0; at < block.count;) {
         const std::int64_t left = job.out_size[0] - index[0];
         const int piece = left < block.count - at ? static_cast<int>(left) : block.count - at;
@@ -67,7 +64,6 @@ inline void number_outputs(const Job& job, Block<D, W>& block) {
     const int padded = (block.count + lanes - 1) / lanes * lanes;
     for (int d = 0; d < D; ++d) {
         for (int i = block.count; i < padded; ++i) line[d][i] = line[d][block.count - 1];
-        std::memcpy(block.output[d], line[d], sizeof(W) * static_cast<std::size_t>(padded));
     }
 }
 
@@ -87,11 +83,6 @@ struct Matrix {
         return total;
     }
 };
-
-template <class W>
-inline Vec<W> magnitude(Vec<W> v) {
-    return v < 0 ? -v : v;
-}
 
 template <int D, class W>
 void locate(const Job& job, std::int64_t map, std::int64_t index, Block<D, W>& block) {
@@ -118,9 +109,9 @@ void locate(const Job& job, std::int64_t map, std::int64_t index, Block<D, W>& b
             for (int i = 0; i < padded; i += lanes) {
                 const Vec<W> point = load<Vec<W>>(&block.position[d][i]);
                 const Vec<W> position = (point * extent + (extent - 1)) / 2;
-                const Int<W> finite = (point - point) == 0;
-                const Vec<W> nan = splat<W>(std::numeric_limits<W>::quiet_NaN());
-                store(&block.position[d][i], settle<W>(finite ? position : nan, tolerance));
+                // Finite points may lie too far to be told in pixels; they are far outside, not unknown.
+                const Vec<W> bounded = max(min(position, splat<W>(W(farthest))), splat<W>(-W(farthest)));
+                store(&block.position[d][i], settle<W>((point - point) == 0 ? bounded : point - point, tolerance));
             }
         }
         return;
@@ -143,9 +134,7 @@ void locate(const Job& job, std::int64_t map, std::int64_t index, Block<D, W>& b
                 centred = w > W(horizon) ? centred : (centred < 0 ? -out : out);
             }
             const Vec<W> position = centred + W(job.in_size[d] - 1) / 2;
-            const Int<W> finite = (position - position) == 0;
-            const Vec<W> nan = splat<W>(std::numeric_limits<W>::quiet_NaN());
-            store(&block.position[d][i], settle<W>(finite ? position : nan, W(job.tolerance[d])));
+            store(&block.position[d][i], settle<W>(position, W(job.tolerance[d])));
         }
     }
 }

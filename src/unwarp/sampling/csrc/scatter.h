@@ -11,6 +11,9 @@
 namespace unwarp {
 namespace UNWARP_ISA {
 
+// Neighbouring samples give to the same pixels; taken this far apart, one addition need not wait for the last.
+constexpr int apart = 16;
+
 // What one block of samples gives: for each combination of taps, where to and how much of it.
 template <class W>
 struct Gifts {
@@ -62,8 +65,6 @@ inline void find_gifts(
 
 template <int N, class W>
 inline void give(const Gifts<W>& gifts, int count, W* plane) {
-    // Neighbouring samples give to the same pixels; taken far apart, one addition need not wait for the last.
-    constexpr int apart = 16;
     const int combinations = N ? N : gifts.combinations;
     for (int lane = 0; lane < apart; ++lane)
         for (int sample = lane; sample < count; sample += apart)
@@ -72,6 +73,53 @@ inline void give(const Gifts<W>& gifts, int count, W* plane) {
                 plane[gifts.offset[at]] += gifts.value[at];
             }
 }
+
+// Linear interpolation gives to cells: pairs of neighbours along x, 2^(D-1) of them, added two at a time.
+template <int D, class W>
+struct Cells {
+    static constexpr int pairs = 1 << (D - 1);
+    using Pair = typename Lanes<W>::Pair;
+    alignas(64) typename Lanes<W>::Index offset[block_size];
+    alignas(64) W weight[pairs][2][block_size];
+    alignas(64) W value[pairs][2 * block_size];
+    std::int64_t step[pairs];  // of a pair from the first
+
+    // False where a sample's taps fold back from outside.
+    bool find(const Axes<D, W>& axes, const Block<D, W>& block) {
+        for (int at = 0; at < block.count; at += Lanes<W>::count) {
+            Cell<D, W> cell;
+            if (!find_cell<false, D, W>(axes, block, at, cell)) return false;
+            store(&offset[at], cell.offset);
+            for (int pair = 0; pair < pairs; ++pair) {
+                Vec<W> shared = splat<W>(1);
+                if constexpr (D >= 2) shared = pair & 1 ? cell.high[1] : cell.low[1];
+                if constexpr (D == 3) shared *= pair & 2 ? cell.high[2] : cell.low[2];
+                store(&weight[pair][0][at], shared * cell.low[0]);
+                store(&weight[pair][1][at], shared * cell.high[0]);
+            }
+        }
+        for (int pair = 0; pair < pairs; ++pair) {
+            step[pair] = 0;
+            if constexpr (D >= 2) step[pair] += pair & 1 ? axes.step[1] : 0;
+            if constexpr (D == 3) step[pair] += pair & 2 ? axes.step[2] : 0;
+        }
+        return true;
+    }
+
+    void give(int count, const W* gradient, std::int64_t stride, W* plane) {
+        for (int pair = 0; pair < pairs; ++pair)
+            for (int i = 0; i < count; ++i) {
+                value[pair][2 * i] = weight[pair][0][i] * gradient[i * stride];
+                value[pair][2 * i + 1] = weight[pair][1][i] * gradient[i * stride];
+            }
+        for (int lane = 0; lane < apart; ++lane)
+            for (int sample = lane; sample < count; sample += apart)
+                for (int pair = 0; pair < pairs; ++pair) {
+                    W* at = plane + offset[sample] + step[pair];
+                    store(at, load<Pair>(at) + load<Pair>(&value[pair][2 * sample]));
+                }
+    }
+};
 
 // For each block, the first and the last pixel along the slowest axis that it may touch.
 template <int D, class W>
@@ -105,17 +153,21 @@ void scatter_planar(const Job& job, const Plane& grad_out, const Plane& grad_ima
     const std::int64_t blocks = blocks_of(job), extent = job.in_size[D - 1];
     std::int64_t slabs = 1;
     if (job.threads > 1 && job.images < 4 * job.threads)
-        slabs = std::min<std::int64_t>(extent, (4 * job.threads + job.images - 1) / std::max<std::int64_t>(1, job.images));
+        // At least two pixels each, for the pairs of a line.
+        slabs = std::min<std::int64_t>(std::max<std::int64_t>(1, extent / 2), (4 * job.threads + job.images - 1) / std::max<std::int64_t>(1, job.images));
     const auto reach = slabs > 1 ? reach_of_blocks<D, W>(job) : std::vector<std::int64_t>();
     int combinations = 1;
     for (int d = 0; d < D; ++d) combinations *= taps_of(job.mode);
+    const bool in_cells = job.mode == Mode::linear && grad_image.stride[0] == 1 && job.in_size[0] > 1;
 
     parallel_for(job.images * slabs, job.threads, [&](std::int64_t item) {
         const std::int64_t image = item / slabs, slab = item % slabs;
         const std::int64_t low = slab * extent / slabs, high = (slab + 1) * extent / slabs;
         W* target = static_cast<W*>(grad_image.data) + image * grad_image.batch_stride;
         Block<D, W> block;
+        Cells<D, W> cells;
         Gifts<W> gifts(combinations);
+        const Axes<D, W> axes(job, grad_image.stride, low, high);
         for (std::int64_t map = image * job.maps; map < (image + 1) * job.maps; ++map) {
             const W* gradient = static_cast<const W*>(grad_out.data) + map * grad_out.batch_stride;
             for (std::int64_t index = 0; index < blocks; ++index) {
@@ -124,6 +176,13 @@ void scatter_planar(const Job& job, const Plane& grad_out, const Plane& grad_ima
                     if (reach[at] >= high || reach[at + 1] < low) continue;
                 }
                 locate<D, W>(job, map, index, block);
+                if (in_cells && cells.find(axes, block)) {
+                    for (std::int64_t c = 0; c < job.channels; ++c)
+                        cells.give(
+                            block.count, gradient + c * grad_out.channel_stride + block.begin * grad_out.stride[0],
+                            grad_out.stride[0], target + c * grad_image.channel_stride);
+                    continue;
+                }
                 find_gifts<D, W>(job, block, grad_image.stride, low, high, gifts);
                 for (std::int64_t c = 0; c < job.channels; ++c) {
                     const W* g = gradient + c * grad_out.channel_stride + block.begin * grad_out.stride[0];

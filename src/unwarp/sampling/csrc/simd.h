@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <type_traits>
 
 #if defined(__AVX512F__) || defined(__AVX2__)
@@ -26,6 +27,9 @@ using I32 = std::int32_t __attribute__((vector_size(UNWARP_BYTES)));
 using I64 = std::int64_t __attribute__((vector_size(UNWARP_BYTES)));
 using U32 = std::uint32_t __attribute__((vector_size(UNWARP_BYTES)));
 
+using Pair32 = float __attribute__((vector_size(8)));
+using Pair64 = double __attribute__((vector_size(16)));
+
 // The vectors that go with a computing type: its numbers, and integers of the same width.
 template <class W>
 struct Lanes;
@@ -33,6 +37,7 @@ template <>
 struct Lanes<float> {
     using V = F32;
     using I = I32;
+    using Pair = Pair32;
     using Index = std::int32_t;
     static constexpr int count = UNWARP_BYTES / 4;
 };
@@ -40,6 +45,7 @@ template <>
 struct Lanes<double> {
     using V = F64;
     using I = I64;
+    using Pair = Pair64;
     using Index = std::int64_t;
     static constexpr int count = UNWARP_BYTES / 8;
 };
@@ -87,13 +93,35 @@ inline Vec<W> floor(Vec<W> v) {
     return cut > v ? cut - 1 : cut;
 }
 
+// The second where either is NaN, as the machine's own instructions have it.
 template <class V>
 inline V min(V a, V b) {
+#if defined(__AVX512F__)
+    if constexpr (std::is_same_v<V, F32>) return _mm512_min_ps(a, b);
+    if constexpr (std::is_same_v<V, F64>) return _mm512_min_pd(a, b);
+#elif defined(__AVX2__)
+    if constexpr (std::is_same_v<V, F32>) return _mm256_min_ps(a, b);
+    if constexpr (std::is_same_v<V, F64>) return _mm256_min_pd(a, b);
+#endif
     return a < b ? a : b;
 }
 template <class V>
 inline V max(V a, V b) {
+#if defined(__AVX512F__)
+    if constexpr (std::is_same_v<V, F32>) return _mm512_max_ps(a, b);
+    if constexpr (std::is_same_v<V, F64>) return _mm512_max_pd(a, b);
+#elif defined(__AVX2__)
+    if constexpr (std::is_same_v<V, F32>) return _mm256_max_ps(a, b);
+    if constexpr (std::is_same_v<V, F64>) return _mm256_max_pd(a, b);
+#endif
     return a > b ? a : b;
+}
+
+template <class W>
+inline Vec<W> magnitude(Vec<W> v) {
+    using Index = typename Lanes<W>::Index;
+    const Int<W> sign = std::numeric_limits<Index>::min() - Int<W>{};
+    return reinterpret_cast<Vec<W>>(reinterpret_cast<Int<W>>(v) & ~sign);
 }
 
 // Masks are vectors of 0 and -1.
@@ -230,13 +258,16 @@ inline void store_some(T* to, std::int64_t stride, Vec<W> v, int count) {
     for (int lane = 0; lane < count; ++lane) to[lane * stride] = narrow<T, W>(v[lane]);
 }
 
+// Gathers start from zero: from an undefined register they would wait for whatever wrote it last.
 template <class T, class W>
 inline Vec<W> gather(const T* from, Int<W> offset) {
 #if defined(__AVX512F__)
     if constexpr (std::is_same_v<T, float> && std::is_same_v<W, float>)
-        return reinterpret_cast<F32>(_mm512_i32gather_ps(reinterpret_cast<__m512i>(offset), from, 4));
+        return reinterpret_cast<F32>(_mm512_mask_i32gather_ps(
+            _mm512_setzero_ps(), 0xffff, reinterpret_cast<__m512i>(offset), from, 4));
     if constexpr (std::is_same_v<T, double> && std::is_same_v<W, double>)
-        return reinterpret_cast<F64>(_mm512_i64gather_pd(reinterpret_cast<__m512i>(offset), from, 8));
+        return reinterpret_cast<F64>(_mm512_mask_i64gather_pd(
+            _mm512_setzero_pd(), 0xff, reinterpret_cast<__m512i>(offset), from, 8));
 #elif defined(__AVX2__)
     if constexpr (std::is_same_v<T, float> && std::is_same_v<W, float>)
         return reinterpret_cast<F32>(_mm256_i32gather_ps(from, reinterpret_cast<__m256i>(offset), 4));
@@ -254,8 +285,10 @@ inline void gather_pair(const T* from, Int<W> offset, Vec<W>& first, Vec<W>& sec
 #if defined(__AVX512F__)
     if constexpr (std::is_same_v<T, float> && std::is_same_v<W, float>) {
         const __m512i index = reinterpret_cast<__m512i>(offset);
-        const __m512i low = _mm512_i32gather_epi64(_mm512_castsi512_si256(index), from, 4);
-        const __m512i high = _mm512_i32gather_epi64(_mm512_extracti64x4_epi64(index, 1), from, 4);
+        const __m512i low =
+            _mm512_mask_i32gather_epi64(_mm512_setzero_si512(), 0xff, _mm512_castsi512_si256(index), from, 4);
+        const __m512i high =
+            _mm512_mask_i32gather_epi64(_mm512_setzero_si512(), 0xff, _mm512_extracti64x4_epi64(index, 1), from, 4);
         const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
         const __m512i odd = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
         first = reinterpret_cast<F32>(_mm512_permutex2var_epi32(low, even, high));
@@ -263,13 +296,15 @@ inline void gather_pair(const T* from, Int<W> offset, Vec<W>& first, Vec<W>& sec
         return;
     }
     if constexpr (std::is_same_v<T, Bfloat> && std::is_same_v<W, float>) {
-        const __m512i both = _mm512_i32gather_epi32(reinterpret_cast<__m512i>(offset), from, 2);
+        const __m512i both = _mm512_mask_i32gather_epi32(
+            _mm512_setzero_si512(), 0xffff, reinterpret_cast<__m512i>(offset), from, 2);
         first = reinterpret_cast<F32>(_mm512_slli_epi32(both, 16));
         second = reinterpret_cast<F32>(_mm512_and_si512(both, _mm512_set1_epi32(static_cast<int>(0xffff0000u))));
         return;
     }
     if constexpr (std::is_same_v<T, Half> && std::is_same_v<W, float>) {
-        const __m512i both = _mm512_i32gather_epi32(reinterpret_cast<__m512i>(offset), from, 2);
+        const __m512i both = _mm512_mask_i32gather_epi32(
+            _mm512_setzero_si512(), 0xffff, reinterpret_cast<__m512i>(offset), from, 2);
         first = reinterpret_cast<F32>(_mm512_cvtph_ps(_mm512_cvtepi32_epi16(both)));
         second = reinterpret_cast<F32>(_mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(both, 16))));
         return;

@@ -91,8 +91,10 @@ inline void find_taps(
     taps.finite = ~I{};
     for (int d = 0; d < D; ++d) {
         const V raw = load<V>(&block.position[d][at]);
-        taps.finite &= (raw == raw);
-        const V position = (raw == raw) ? raw : V{};
+        const I finite = (raw - raw) == 0;
+        taps.finite &= finite;
+        const V bounded = max(min(raw, splat<W>(W(farthest))), splat<W>(-W(farthest)));
+        const V position = finite ? bounded : V{};
         V first;
         V* weight = taps.weight[d];
         V* slope = taps.slope[d];
