@@ -55,7 +55,7 @@ def main() -> int:
 
 def set_up(extra: str) -> None:
     """Make the environment with one of the package's extras, unless it is there and up to date."""
-    digest = hashlib.sha256((ROOT / "pyproject.toml").read_bytes()).hexdigest()
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in built_from())).hexdigest()
     done = STAMP.read_text().split() if STAMP.exists() else []
     if digest in done and (extra in done or "dev" in done):
         return
@@ -76,6 +76,11 @@ def set_up(extra: str) -> None:
     print(f"installing unwarp[{extra}]", flush=True)
     subprocess.run([*pip, "-e", f"{ROOT}[{extra}]"], check=True)
     STAMP.write_text(f"{digest} {extra}\n")
+
+
+def built_from() -> list[Path]:
+    """The files that the environment was made of; where one changes, it is made anew."""
+    return [ROOT / "pyproject.toml", ROOT / "CMakeLists.txt", *sorted((ROOT / "src/unwarp/sampling/csrc").iterdir())]
 
 
 def python_succeeds(*arguments: str) -> bool:

@@ -7,10 +7,10 @@ from tests.conftest import TRANSFORMS_2D, random_theta, smooth_images
 from unwarp.coordinates import identity_grid
 from unwarp.maps import LinearMap
 from unwarp.sampling import MODES
-
-EXACT = MODES[:3]  # the B-splines go through the pixels up to rounding
 from unwarp.transforms import Affine, Attention, Rotation, Transform, Translation
 from unwarp.warping import warp
+
+EXACT = MODES[:3]  # the B-splines go through the pixels up to rounding
 
 
 @pytest.mark.parametrize("transform", TRANSFORMS_2D, ids=repr)

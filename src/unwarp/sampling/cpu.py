@@ -2,6 +2,8 @@
 
 import warnings
 from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,20 +11,29 @@ from torch import Tensor
 from unwarp.sampling.modes import MODES, PADDINGS
 
 try:
-    from unwarp.sampling import _kernels  # pyright: ignore[reportMissingModuleSource]
+    _kernels: Any = import_module("unwarp.sampling._kernels")
 except ImportError:
     _kernels = None
     warnings.warn("unwarp was installed without its compiled kernels: sampling is correct, but slow", stacklevel=2)
 
 COMPILED = _kernels is not None
-
 # Below this many values a second thread costs more than it saves.
 _FEW = 8192
 
 
 def available() -> tuple[str, ...]:
     """The instruction sets that the compiled kernels can use here, the best first; none if they were not built."""
-    return tuple(_kernels.available()) if _kernels is not None else ()
+    return tuple(_kernels.available()) if COMPILED else ()
+
+
+def choose(name: str) -> None:
+    """Compute with another instruction set of those available, in this process. ValueError for any other name."""
+    _kernels.choose(name)
+
+
+def chosen() -> str | None:
+    """The instruction set in use; None without compiled kernels."""
+    return _kernels.chosen() if COMPILED else None
 
 
 def computing_dtype(image: Tensor, coordinates: Tensor) -> torch.dtype:
@@ -83,9 +94,7 @@ def grad_coordinates(
     dtype = computing_dtype(image, coordinates)
     result = torch.empty_like(coordinates, memory_format=torch.contiguous_format)
     how = (linear, MODES.index(mode), _codes(padding), _values(fill, image.shape[1]), _threads(grad_out))
-    _kernels.backward_points(
-        image.detach(), grad_out.detach().to(dtype), _points(coordinates, linear), result, *how
-    )
+    _kernels.backward_points(image.detach(), grad_out.detach().to(dtype), _points(coordinates, linear), result, *how)
     return result
 
 

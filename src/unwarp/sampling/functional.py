@@ -27,7 +27,7 @@ def sample(
         image: `[N, C, *in]`, one to three spatial axes; float16, bfloat16, float32, float64 or uint8.
         grid: `[N, *out, D]`, or `[N, K, *out, D]` for K grids per image, with as many axes `*out` as the image has
             spatial ones; float32 or float64; (x, y, z) in -1..1 from edge to edge.
-        mode: "nearest", "linear", "cubic" (Keys, slope -0.75), or a B-spline through the pixels, "spline2" to "spline5".
+        mode: "nearest", "linear", "cubic" (Keys, slope -0.75), or "spline2" to "spline5" (B-splines).
         padding: what lies outside: "zeros", "constant" (`fill`), "border", "reflection" (about the edge) or "wrap"; one
             word for all spatial axes, or one for each.
         fill: a number, or a tensor `[C]`, for `padding="constant"`.
@@ -55,8 +55,8 @@ def sample(
         grid = grid * grid.new_tensor([(extent - 1) / extent for extent in reversed(image.shape[2:])])
 
     size = grid.shape[-1 - ndim : -1]
-    maps = grid.shape[1:-1 - ndim]
-    points = grid.reshape(math.prod(grid.shape[:-1 - ndim]), math.prod(size), ndim)
+    maps = grid.shape[1 : -1 - ndim]
+    points = grid.reshape(math.prod(grid.shape[: -1 - ndim]), math.prod(size), ndim)
     values = sample_at(image, points, size, linear=False, mode=mode, padding=padding, fill=fill)
     return values.unflatten(0, (image.shape[0], *maps)) if maps else values
 
@@ -122,5 +122,5 @@ def _background(fill: float | Tensor, constant: bool, image: Tensor) -> Tensor |
     if not -math.inf < fill < math.inf:
         raise ValueError(f"fill: wanted a finite number, got {fill}")
     if fill != 0 and not constant:
-        raise ValueError(f"fill: wanted padding='constant' with it, got padding without it")
+        raise ValueError("fill: wanted padding='constant' with it, got padding without it")
     return torch.tensor([fill], dtype=torch.float64, device=image.device) if fill != 0 else None

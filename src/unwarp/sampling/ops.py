@@ -1,6 +1,6 @@
 """The sampler's operators: `read` and its two gradients, for autograd, compile, export and vmap; the choice by device.
 
-`torch.ops.unwarp.read` takes an image and coordinates, a matrix per map or a grid, and gives what the image reads there.
+`torch.ops.unwarp.read` takes an image and coordinates, a matrix per map or a grid, and gives the image's values there.
 It is linear in the image, so the gradient of the image is the transposed operator, and the derivatives of that are
 these same operators again. Only the second derivative with respect to coordinates is left to the reference.
 """
@@ -109,8 +109,9 @@ def _grad_coordinates_backward(ctx: Any, direction: Tensor) -> tuple[Tensor | No
 
         return torch.func.vjp(value, coordinates)[1](grad_out.to(image.dtype))[0]
 
-    _, pull = torch.func.vjp(gradient, *tensors)
-    found = [g if wanted else None for g, wanted in zip(pull(direction), ctx.needs_input_grad, strict=False)]
+    pull: Callable[..., Any] = torch.func.vjp(gradient, *tensors)[1]
+    gradients: Sequence[Tensor] = pull(direction)
+    found = [g if wanted else None for g, wanted in zip(gradients, ctx.needs_input_grad, strict=False)]
     return *found, None, None, None, None
 
 
@@ -150,9 +151,12 @@ def _operator(name: str, backward: Callable[..., Any]) -> Callable[..., Tensor]:
     )
 
     def call(*arguments: Any) -> Tensor:
-        return overload(*arguments) if torch.compiler.is_compiling() else function.apply(*arguments)
+        if torch.compiler.is_compiling() or not any(isinstance(a, Tensor) and a.requires_grad for a in arguments):
+            return overload(*arguments)
+        return function.apply(*arguments)
 
     torch.library.register_autograd(f"unwarp::{name}", backward, setup_context=_keep, lib=_library)
+    torch.library.register_vmap(f"unwarp::{name}", mapped, lib=_library)
     return call
 
 

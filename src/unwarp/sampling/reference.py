@@ -3,8 +3,8 @@
 Works for any dtype and device, under `torch.compile`, `vmap` and derivatives of every order.
 """
 
-from itertools import product
 from collections.abc import Sequence
+from itertools import product
 
 import torch
 from torch import Tensor

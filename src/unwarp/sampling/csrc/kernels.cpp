@@ -1,4 +1,5 @@
 // Compiled once per instruction set, each time into a namespace of its own (UNWARP_ISA).
+#include "packed.h"
 #include "planar.h"
 #include "scatter.h"
 
@@ -24,14 +25,26 @@ void with_dimensions(int ndim, const Work& work) {
     return work(std::integral_constant<int, 3>{});
 }
 
+// Calls `work` with the computing type, where it is wide enough for the elements T.
+template <class T, class Work>
+void with_width(bool wide, const Work& work) {
+    if (wide) return work(double{});
+    if constexpr (!std::is_same_v<T, double>) return work(float{});
+}
+
 void forward(const Job& job, const Plane& image, const Plane& out, bool wide) {
     with_dimensions(job.ndim, [&](auto ndim) {
         with_element(image.element, [&](auto element) {
             using T = decltype(element);
-            if (wide)
-                forward_planar<ndim, T, double>(job, image, out);
-            else if constexpr (!std::is_same_v<T, double>)
-                forward_planar<ndim, T, float>(job, image, out);
+            with_width<T>(wide, [&](auto width) {
+                using W = decltype(width);
+                if (!packs<ndim, W>(job, job.images * groups_of(job, Lanes<W>::count)))
+                    forward_planar<ndim, T, W>(job, image, out);
+                else if (job.mode == Mode::linear)
+                    forward_packed<1 << ndim, ndim, T, W>(job, image, out);
+                else
+                    forward_packed<0, ndim, T, W>(job, image, out);
+            });
         });
     });
 }
@@ -40,20 +53,30 @@ void backward_points(const Job& job, const Plane& image, const Plane& grad_out, 
     with_dimensions(job.ndim, [&](auto ndim) {
         with_element(image.element, [&](auto element) {
             using T = decltype(element);
-            if (wide)
-                points_planar<ndim, T, double>(job, image, grad_out, grad_points);
-            else if constexpr (!std::is_same_v<T, double>)
-                points_planar<ndim, T, float>(job, image, grad_out, grad_points);
+            with_width<T>(wide, [&](auto width) {
+                using W = decltype(width);
+                if (!packs<ndim, W>(job, job.images))
+                    points_planar<ndim, T, W>(job, image, grad_out, grad_points);
+                else if (job.mode == Mode::linear)
+                    points_packed<1 << ndim, ndim, T, W>(job, image, grad_out, grad_points);
+                else
+                    points_packed<0, ndim, T, W>(job, image, grad_out, grad_points);
+            });
         });
     });
 }
 
 void backward_image(const Job& job, const Plane& grad_out, const Plane& grad_image, bool wide) {
     with_dimensions(job.ndim, [&](auto ndim) {
-        if (wide)
-            scatter_planar<ndim, double>(job, grad_out, grad_image);
-        else
-            scatter_planar<ndim, float>(job, grad_out, grad_image);
+        with_width<float>(wide, [&](auto width) {
+            using W = decltype(width);
+            if (!packs<ndim, W>(job, job.images * groups_of(job, Lanes<W>::count)))
+                scatter_planar<ndim, W>(job, grad_out, grad_image);
+            else if (job.mode == Mode::linear)
+                scatter_packed<1 << ndim, ndim, W>(job, grad_out, grad_image);
+            else
+                scatter_packed<0, ndim, W>(job, grad_out, grad_image);
+        });
     });
 }
 

@@ -110,7 +110,8 @@ void locate(const Job& job, std::int64_t map, std::int64_t index, Block<D, W>& b
                 const Vec<W> point = load<Vec<W>>(&block.position[d][i]);
                 const Vec<W> position = (point * extent + (extent - 1)) / 2;
                 // Finite points may lie too far to be told in pixels; they are far outside, not unknown.
-                const Vec<W> bounded = max(min(position, splat<W>(W(farthest))), splat<W>(-W(farthest)));
+                const Vec<W> limit = splat<W>(W(1e37));
+                const Vec<W> bounded = max(min(position, limit), -limit);
                 store(&block.position[d][i], settle<W>((point - point) == 0 ? bounded : point - point, tolerance));
             }
         }

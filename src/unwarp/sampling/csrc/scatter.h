@@ -6,7 +6,8 @@
 
 #include <algorithm>
 
-#include "planar.h"
+#include "combinations.h"
+#include "reduce.h"
 
 namespace unwarp {
 namespace UNWARP_ISA {
@@ -14,63 +15,14 @@ namespace UNWARP_ISA {
 // Neighbouring samples give to the same pixels; taken this far apart, one addition need not wait for the last.
 constexpr int apart = 16;
 
-// What one block of samples gives: for each combination of taps, where to and how much of it.
-template <class W>
-struct Gifts {
-    using Index = typename Lanes<W>::Index;
-    std::vector<Index> offset;
-    std::vector<W> weight;
-    std::vector<W> value;
-    int combinations;
-
-    explicit Gifts(int count) : combinations(count) {
-        const auto total = static_cast<std::size_t>(count) * block_size;
-        offset.resize(total), weight.resize(total), value.resize(total);
-    }
-};
-
-template <int D, class W>
-inline void find_gifts(
-    const Job& job, const Block<D, W>& block, const std::int64_t* stride, std::int64_t low, std::int64_t high,
-    Gifts<W>& gifts) {
-    constexpr int lanes = Lanes<W>::count;
-    Taps<D, W> taps;
-    for (int at = 0; at < block.count; at += lanes) {
-        find_taps<D, W>(job, block, at, stride, low, high, taps);
-        int combination = 0;
-        const auto put = [&](Int<W> offset, Vec<W> weight) {
-            store(&gifts.offset[static_cast<std::size_t>(combination * block_size + at)], offset);
-            store(&gifts.weight[static_cast<std::size_t>(combination * block_size + at)], weight);
-            ++combination;
-        };
-        for (int x = 0; x < taps.count; ++x) {
-            const Int<W> ox = taps.offset[0][x];
-            const Vec<W> wx = taps.weight[0][x];
-            if constexpr (D == 1) {
-                put(ox, wx);
-            } else {
-                for (int y = 0; y < taps.count; ++y) {
-                    const Int<W> oy = ox + taps.offset[1][y];
-                    const Vec<W> wy = wx * taps.weight[1][y];
-                    if constexpr (D == 2) {
-                        put(oy, wy);
-                    } else {
-                        for (int z = 0; z < taps.count; ++z) put(oy + taps.offset[2][z], wy * taps.weight[2][z]);
-                    }
-                }
-            }
-        }
-    }
-}
-
-template <int N, class W>
-inline void give(const Gifts<W>& gifts, int count, W* plane) {
-    const int combinations = N ? N : gifts.combinations;
+template <int N, int D, class W>
+inline void give(const Combinations<D, W>& taps, const std::vector<W>& value, int count, W* plane) {
+    const int combinations = N ? N : taps.count;
     for (int lane = 0; lane < apart; ++lane)
         for (int sample = lane; sample < count; sample += apart)
             for (int c = 0; c < combinations; ++c) {
                 const auto at = static_cast<std::size_t>(c * block_size + sample);
-                plane[gifts.offset[at]] += gifts.value[at];
+                plane[taps.offset[at]] += value[at];
             }
 }
 
@@ -156,8 +108,6 @@ void scatter_planar(const Job& job, const Plane& grad_out, const Plane& grad_ima
         // At least two pixels each, for the pairs of a line.
         slabs = std::min<std::int64_t>(std::max<std::int64_t>(1, extent / 2), (4 * job.threads + job.images - 1) / std::max<std::int64_t>(1, job.images));
     const auto reach = slabs > 1 ? reach_of_blocks<D, W>(job) : std::vector<std::int64_t>();
-    int combinations = 1;
-    for (int d = 0; d < D; ++d) combinations *= taps_of(job.mode);
     const bool in_cells = job.mode == Mode::linear && grad_image.stride[0] == 1 && job.in_size[0] > 1;
 
     parallel_for(job.images * slabs, job.threads, [&](std::int64_t item) {
@@ -166,7 +116,8 @@ void scatter_planar(const Job& job, const Plane& grad_out, const Plane& grad_ima
         W* target = static_cast<W*>(grad_image.data) + image * grad_image.batch_stride;
         Block<D, W> block;
         Cells<D, W> cells;
-        Gifts<W> gifts(combinations);
+        Combinations<D, W> taps(job.mode);
+        std::vector<W> value(taps.offset.size());
         const Axes<D, W> axes(job, grad_image.stride, low, high);
         for (std::int64_t map = image * job.maps; map < (image + 1) * job.maps; ++map) {
             const W* gradient = static_cast<const W*>(grad_out.data) + map * grad_out.batch_stride;
@@ -183,22 +134,22 @@ void scatter_planar(const Job& job, const Plane& grad_out, const Plane& grad_ima
                             grad_out.stride[0], target + c * grad_image.channel_stride);
                     continue;
                 }
-                find_gifts<D, W>(job, block, grad_image.stride, low, high, gifts);
+                taps.template find<false>(job, axes, block, grad_image.stride, low, high);
                 for (std::int64_t c = 0; c < job.channels; ++c) {
                     const W* g = gradient + c * grad_out.channel_stride + block.begin * grad_out.stride[0];
-                    for (int k = 0; k < combinations; ++k)
+                    for (int k = 0; k < taps.count; ++k)
                         for (int i = 0; i < block.count; ++i) {
                             const auto at = static_cast<std::size_t>(k * block_size + i);
-                            const W weight = gifts.weight[at];
-                            gifts.value[at] = weight != 0 ? weight * g[i * grad_out.stride[0]] : W(0);
+                            const W weight = taps.weight[at];
+                            value[at] = weight != 0 ? weight * g[i * grad_out.stride[0]] : W(0);
                         }
                     W* plane = target + c * grad_image.channel_stride;
-                    if (combinations == 4)
-                        give<4, W>(gifts, block.count, plane);
-                    else if (combinations == 8)
-                        give<8, W>(gifts, block.count, plane);
+                    if (taps.count == 4)
+                        give<4>(taps, value, block.count, plane);
+                    else if (taps.count == 8)
+                        give<8>(taps, value, block.count, plane);
                     else
-                        give<0, W>(gifts, block.count, plane);
+                        give<0>(taps, value, block.count, plane);
                 }
             }
         }

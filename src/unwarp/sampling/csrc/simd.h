@@ -242,6 +242,10 @@ inline Vec<W> load_some(const T* from, std::int64_t stride, int count) {
     if (count == Lanes<W>::count && stride == 1) {
         if constexpr (std::is_same_v<T, W>) return load<Vec<W>>(from);
     }
+#if defined(__AVX512F__)
+    if constexpr (std::is_same_v<T, float> && std::is_same_v<W, float>)
+        if (stride == 1) return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1), from);
+#endif
     Vec<W> v{};
     for (int lane = 0; lane < count; ++lane) v[lane] = static_cast<W>(widen(from[lane * stride]));
     return v;
@@ -255,6 +259,10 @@ inline void store_some(T* to, std::int64_t stride, Vec<W> v, int count) {
             return;
         }
     }
+#if defined(__AVX512F__)
+    if constexpr (std::is_same_v<T, float> && std::is_same_v<W, float>)
+        if (stride == 1) return _mm512_mask_storeu_ps(to, static_cast<__mmask16>((1u << count) - 1), v);
+#endif
     for (int lane = 0; lane < count; ++lane) to[lane * stride] = narrow<T, W>(v[lane]);
 }
 

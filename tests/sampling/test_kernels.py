@@ -1,0 +1,182 @@
+"""The compiled kernels against `reference.py`, which defines what they must compute."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from unwarp.sampling import MODES, PADDINGS, cpu, reference
+
+pytestmark = pytest.mark.skipif(not cpu.COMPILED, reason="installed without the compiled kernels")
+SETS = cpu.available()
+# Extents around the width of a vector and the length of a block of samples.
+extents = st.sampled_from([1, 2, 3, 7, 15, 16, 17, 33])
+KINDS = ("near", "far", "singular", "huge", "projective", "grid", "wild grid")
+
+
+@pytest.fixture(params=SETS)
+def instruction_set(request: pytest.FixtureRequest) -> Iterator[str]:
+    cpu.choose(request.param)
+    yield request.param
+    cpu.choose(SETS[0])
+
+
+def coordinates_of(kind: str, count: int, size: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    ndim = len(size)
+    if "grid" in kind:
+        points = 2.4 * torch.rand(count, torch.Size(size).numel(), ndim, dtype=dtype) - 1.2
+        if kind == "wild grid":
+            values = torch.tensor([float("nan"), float("inf"), -float("inf"), 1e30, -1e30, 5.0, -1.0, 1.0], dtype=dtype)
+            wild = torch.rand(points.shape) < 0.3
+            points = torch.where(wild, values[torch.randint(len(values), points.shape)], points)
+        return points
+    matrix = torch.eye(ndim + 1, dtype=dtype).repeat(count, 1, 1)
+    strength = {"near": 0.2, "far": 3.0, "singular": 0.0, "huge": 100.0, "projective": 0.4}[kind]
+    matrix = matrix * (kind != "singular") + strength * torch.randn(matrix.shape, dtype=dtype)
+    return matrix if kind == "projective" else matrix[:, :-1]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+@given(data=st.data())
+@settings(max_examples=50)
+def test_values_and_gradients_are_those_of_the_reference(mode: str, ndim: int, data: st.DataObject) -> None:
+    torch.manual_seed(data.draw(st.integers(0, 10_000)))
+    small = st.sampled_from([1, 2, 3, 5, 16]) if ndim == 3 else extents
+    in_size = tuple(data.draw(small) for _ in range(ndim))
+    out_size = tuple(data.draw(small) for _ in range(ndim))
+    images, maps = data.draw(st.sampled_from([0, 1, 2, 5])), data.draw(st.sampled_from([1, 2, 3]))
+    channels = data.draw(st.sampled_from([0, 1, 2, 3, 8, 16, 21]))
+    kind = data.draw(st.sampled_from(KINDS))
+    paddings = data.draw(st.sampled_from([("zeros", *PADDINGS[2:]), PADDINGS[1:]]))
+    padding = tuple(data.draw(st.sampled_from(paddings)) for _ in range(ndim))
+    fill = torch.randn(channels, dtype=torch.float64) if "constant" in padding else None
+    cpu.choose(data.draw(st.sampled_from(SETS)))
+
+    image = torch.randn(images, channels, *in_size, dtype=torch.float64)
+    coordinates = coordinates_of(kind, images * maps, out_size, torch.float64)
+    grad_out = torch.randn(images * maps, channels, *out_size, dtype=torch.float64)
+    how = ("grid" not in kind, mode, padding)
+    image.requires_grad_()
+    coordinates.requires_grad_()
+    wanted = reference.read(image, coordinates, out_size, *how, fill)
+    torch.testing.assert_close(cpu.read(image, coordinates, out_size, *how, fill), wanted.detach())
+    for_image, for_coordinates = torch.autograd.grad(wanted, (image, coordinates), grad_out, materialize_grads=True)
+    torch.testing.assert_close(cpu.grad_image(grad_out, coordinates, image, *how), for_image)
+    found = cpu.grad_coordinates(grad_out, image, coordinates, *how, fill)
+    torch.testing.assert_close(found, for_coordinates, atol=1e-6, rtol=1e-6)
+    cpu.choose(SETS[0])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.uint8])
+@pytest.mark.parametrize("kind", ["near", "grid", "projective"])
+@pytest.mark.parametrize("channels", [1, 3, 32])
+def test_every_element_type_is_within_its_own_rounding(
+    instruction_set: str, dtype: torch.dtype, kind: str, channels: int
+) -> None:
+    image = (255 * torch.rand(4, channels, 19, 23)).to(dtype)
+    coordinates = coordinates_of(kind, 8, (9, 31), torch.float32)
+    how = ((9, 31), "grid" not in kind, "linear", ("zeros", "border"), None)
+    exact = reference.read(image.double(), coordinates.double(), *how)
+    result = cpu.read(image, coordinates, *how)
+    assert result.dtype == dtype
+    step = 0.5 if dtype == torch.uint8 else 255 * torch.finfo(dtype).eps
+    assert (result.double() - exact).abs().max() <= step + 0.02
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_rounded_as_torch_rounds(instruction_set: str, dtype: torch.dtype) -> None:
+    pixels = torch.arange(-32768, 32768, dtype=torch.int32).to(torch.int16).view(dtype).reshape(1, 1, 256, 256)
+    pixels = torch.where(pixels.isfinite(), pixels, torch.zeros_like(pixels))
+    identity = torch.eye(2, 3).unsqueeze(0)
+    same = cpu.read(pixels, identity, (256, 256), True, "linear", ("zeros",) * 2, None)
+    assert torch.equal(same, pixels)
+    between = torch.tensor([[[1.0, 0, 1 / 256], [0, 1, 0]]])  # half a pixel to the right
+    result = cpu.read(pixels, between, (256, 256), True, "linear", ("zeros",) * 2, None)
+    wide = cpu.read(pixels.float(), between, (256, 256), True, "linear", ("zeros",) * 2, None)
+    assert torch.equal(result, wide.to(dtype))
+
+
+@pytest.mark.parametrize("kind", ["near", "projective", "grid"])
+@pytest.mark.parametrize("channels", [1, 3, 32])
+@pytest.mark.parametrize("images", [1, 6])
+@pytest.mark.parametrize("size", [(40, 50), (12, 20, 21)])
+def test_threads_change_no_bit(kind: str, channels: int, images: int, size: tuple[int, ...]) -> None:
+    image = torch.randn(images, channels, *size)
+    coordinates = coordinates_of(kind, images * 2, size, torch.float32)
+    grad_out = torch.randn(images * 2, channels, *size)
+    how = ("grid" not in kind, "linear", ("zeros", "border", "zeros")[: len(size)])
+    before = torch.get_num_threads()
+    results = []
+    try:
+        for threads in (1, 2, 5, 2):
+            torch.set_num_threads(threads)
+            results.append(
+                (
+                    cpu.read(image, coordinates, size, *how, None),
+                    cpu.grad_image(grad_out, coordinates, image, *how),
+                    cpu.grad_coordinates(grad_out, image, coordinates, *how, None),
+                )
+            )
+    finally:
+        torch.set_num_threads(before)
+    for other in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("channels", [2, 32])
+def test_the_gradient_of_the_image_is_the_transpose(instruction_set: str, mode: str, channels: int) -> None:
+    image, grad_out = torch.randn(4, channels, 9, 11).double(), torch.randn(4, channels, 8, 7).double()
+    coordinates = coordinates_of("near", 4, (8, 7), torch.float64)
+    how = (True, mode, ("border", "reflection"))
+    there = (cpu.read(image, coordinates, (8, 7), *how, None) * grad_out).sum()
+    back = (image * cpu.grad_image(grad_out, coordinates, image, *how)).sum()
+    torch.testing.assert_close(there, back)
+
+
+@pytest.mark.parametrize("channels", [3, 32])
+def test_strided_images_are_read_where_they_lie(instruction_set: str, channels: int) -> None:
+    whole = torch.randn(8, 2 * channels, 12, 18)
+    coordinates = coordinates_of("near", 4, (9, 10), torch.float32)
+    how = ((9, 10), True, "linear", ("zeros",) * 2, None)
+    views = [
+        whole[::2, channels:, 1:10, 2:17],
+        whole[:4, :channels].to(memory_format=torch.channels_last),
+        whole[4:, ::2].transpose(2, 3),
+        whole[:1, :channels].expand(4, -1, -1, -1),
+        whole[:4, :channels, ::2, ::3],
+    ]
+    for view in views:
+        assert torch.equal(cpu.read(view, coordinates, *how), cpu.read(view.contiguous(), coordinates, *how))
+
+
+def test_offsets_that_do_not_fit_32_bits_are_read_in_64() -> None:
+    # A view with huge strides over little memory is not possible; a shape that only claims to be large is enough here.
+    image = torch.empty(1, 1, 2**16, 2**16, device="meta")
+    assert cpu.computing_dtype(image, torch.empty(0)) == torch.float64
+
+
+@pytest.mark.slow
+def test_more_elements_than_32_bits_count() -> None:
+    if os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES") < 6 * 2**30:
+        pytest.skip("needs 6 GiB of free memory")
+    image = torch.zeros(1, 1, 2**16, 2**15 + 8, dtype=torch.uint8)
+    image[0, 0, -1, -1] = 200
+    corner = torch.tensor([[[0.0, 0, 1 - 1 / (2**15 + 8)], [0, 0, 1 - 1 / 2**16]]], dtype=torch.float64)
+    assert cpu.read(image, corner, (1, 1), True, "linear", ("zeros",) * 2, None).item() == 200
+
+
+def test_a_forked_child_does_not_hang() -> None:
+    image, coordinates = torch.rand(4, 3, 64, 64), coordinates_of("near", 4, (64, 64), torch.float32)
+    how = ((64, 64), True, "linear", ("zeros",) * 2, None)
+    before = cpu.read(image, coordinates, *how)
+    child = os.fork()
+    if child == 0:
+        same = torch.equal(cpu.read(image, coordinates, *how), before)
+        os._exit(0 if same else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
