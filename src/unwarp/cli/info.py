@@ -18,6 +18,7 @@ def main(argv: Sequence[str]) -> None:
 
     from unwarp import __version__
     from unwarp.data.storage import data_folder
+    from unwarp.sampling import cpu
 
     rows = {"unwarp": __version__, "python": f"{platform.python_version()} on {platform.platform()}"}
     for part in _PARTS:
@@ -28,7 +29,8 @@ def main(argv: Sequence[str]) -> None:
     rows["processor"] = f"{torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads"
     names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     rows["gpus"] = ", ".join(names) or "none"
-    rows["sampler"] = "reference (plain torch) on every device"
+    kernels = f"compiled kernels ({cpu.chosen()}) on the CPU" if cpu.COMPILED else "no compiled kernels"
+    rows["sampler"] = f"{kernels}, plain torch elsewhere"
     rows["data"] = f"{data_folder()}" + (" (UNWARP_DATA)" if os.environ.get("UNWARP_DATA") else "")
     width = max(map(len, rows))
     for name, text in rows.items():

@@ -1,7 +1,7 @@
 """From pixels to B-spline coefficients: the inverse of reading the coefficients at the pixel centres.
 
 Defined so for every padding, a spline goes through every pixel, at the border as well. The theory, for an endless
-signal: Unser, Aldroubi and Eden, "B-spline signal processing: part I", IEEE Transactions on Signal Processing 41(2), 1993.
+signal: Unser, Aldroubi and Eden, "B-spline signal processing: part I", IEEE Trans. Signal Processing 41(2), 1993.
 """
 
 from collections.abc import Sequence

@@ -13,6 +13,7 @@ struct Cell {
     Int<W> offset;
     Vec<W> low[D], high[D];
     Vec<W> low_slope[D], high_slope[D];
+    bool within;  // all samples lie between their two pixels: the slopes are -1 and 1
 
     Vec<W> inside() const {
         Vec<W> product = low[0] + high[0];
@@ -46,20 +47,38 @@ struct Axes {
     Axes(const Job& job, const std::int64_t* strides) : Axes(job, strides, 0, job.in_size[D - 1]) {}
 };
 
+// Derivatives of the weights; that to the right, where a weight has a corner.
+template <int D, class W>
+inline void find_slopes(const Axes<D, W>& axes, const Block<D, W>& block, int at, const Vec<W>* pasts, Cell<D, W>& cell) {
+    const Vec<W> zero{}, one = splat<W>(1);
+    for (int d = 0; d < D; ++d) {
+        const Vec<W> past = pasts[d], beyond = past - one;
+        Int<W> moves = ~Int<W>{};
+        if (axes.padding[d] == Padding::border) {
+            const Vec<W> position = load<Vec<W>>(&block.position[d][at]);
+            moves = (position >= 0) & (position < axes.last[d]);
+        }
+        cell.low_slope[d] = (past >= -1) & (past < 1) & moves ? (past < 0 ? one : -one) : zero;
+        cell.high_slope[d] = (beyond >= -1) & (beyond < 1) & moves ? (beyond < 0 ? one : -one) : zero;
+        if (axes.single[d]) cell.high_slope[d] = zero;
+    }
+}
+
 // False where taps fold back into the picture from outside; find_taps knows how.
 template <bool WITH_SLOPES, int D, class W>
-inline bool find_cell(const Axes<D, W>& axes, const Block<D, W>& block, int at, Cell<D, W>& cell) {
+[[gnu::always_inline]] inline bool find_cell(const Axes<D, W>& axes, const Block<D, W>& block, int at, Cell<D, W>& cell) {
     using V = Vec<W>;
     const V zero{}, one = splat<W>(1);
     cell.offset = Int<W>{};
+    Int<W> between = ~Int<W>{};
+    V pasts[D];
     for (int d = 0; d < D; ++d) {
         V position = load<V>(&block.position[d][at]);
-        Int<W> within = ~Int<W>{};
         if (axes.padding[d] == Padding::reflection || axes.padding[d] == Padding::wrap) {
             if (!all((position >= 0) & (position < axes.last[d]))) return false;
         } else if (axes.padding[d] == Padding::border) {
             if (!all((position - position) == 0)) return false;
-            within = (position >= 0) & (position < axes.last[d]);
+            if constexpr (WITH_SLOPES) between &= (position >= 0) & (position < axes.last[d]);
             position = max(min(position, axes.last[d]), zero);
         }
         const Int<W> first = max(min(to_int<W>(position), axes.highest[d]), axes.lowest[d]);
@@ -67,18 +86,17 @@ inline bool find_cell(const Axes<D, W>& axes, const Block<D, W>& block, int at, 
         const V beyond = past - one;
         cell.low[d] = max(one - magnitude<W>(past), zero);
         cell.high[d] = max(one - magnitude<W>(beyond), zero);
-        if constexpr (WITH_SLOPES) {
-            // The derivative to the right, where the weight has a corner.
-            const Int<W> reaches_low = (past >= -1) & (past < 1) & within;
-            const Int<W> reaches_high = (beyond >= -1) & (beyond < 1) & within;
-            cell.low_slope[d] = reaches_low ? (past < 0 ? one : -one) : zero;
-            cell.high_slope[d] = reaches_high ? (beyond < 0 ? one : -one) : zero;
-        }
+        pasts[d] = past;
         if (axes.single[d]) {
             cell.high[d] = zero;
-            if constexpr (WITH_SLOPES) cell.high_slope[d] = zero;
+            between = Int<W>{};
         }
         cell.offset += d == 0 && axes.step[0] == 1 ? first : first * axes.stride[d];
+    }
+    if constexpr (WITH_SLOPES) {
+        for (int d = 0; d < D; ++d) between &= (pasts[d] >= 0) & (pasts[d] < 1);
+        cell.within = all(between);
+        if (!cell.within) find_slopes<D, W>(axes, block, at, pasts, cell);
     }
     return true;
 }

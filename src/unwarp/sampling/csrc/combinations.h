@@ -39,8 +39,11 @@ struct Combinations {
                     taps.offset[d][0] = d == 0 ? cell.offset : Int<W>{};
                     taps.offset[d][1] = taps.offset[d][0] + splat_int<W>(axes.step[d]);
                     taps.weight[d][0] = cell.low[d], taps.weight[d][1] = cell.high[d];
-                    if constexpr (WITH_SLOPES)
-                        taps.slope[d][0] = cell.low_slope[d], taps.slope[d][1] = cell.high_slope[d];
+                    if constexpr (WITH_SLOPES) {
+                        const Vec<W> one = splat<W>(1);
+                        taps.slope[d][0] = cell.within ? -one : cell.low_slope[d];
+                        taps.slope[d][1] = cell.within ? one : cell.high_slope[d];
+                    }
                 }
             } else {
                 find_taps<D, W>(job, block, at, stride, low, high, taps);

@@ -84,6 +84,21 @@ struct Matrix {
     }
 };
 
+// Points of a grid lie coordinate by coordinate; a block wants them axis by axis.
+template <int D, class P, class W>
+inline void take_points(const P* points, int padded, Block<D, W>& block) {
+    constexpr int lanes = Lanes<W>::count;
+    points += block.begin * D;
+    Int<W> every;
+    for (int lane = 0; lane < lanes; ++lane) every[lane] = lane * D;
+    const int whole = block.count / lanes * lanes;
+    for (int i = 0; i < whole; i += lanes)
+        for (int d = 0; d < D; ++d) store(&block.position[d][i], gather<P, W>(points + i * D + d, every));
+    for (int i = whole; i < padded; ++i)
+        for (int d = 0; d < D; ++d)
+            block.position[d][i] = static_cast<W>(points[(i < block.count ? i : block.count - 1) * D + d]);
+}
+
 template <int D, class W>
 void locate(const Job& job, std::int64_t map, std::int64_t index, Block<D, W>& block) {
     constexpr int lanes = Lanes<W>::count;
@@ -93,17 +108,10 @@ void locate(const Job& job, std::int64_t map, std::int64_t index, Block<D, W>& b
     const int padded = (block.count + lanes - 1) / lanes * lanes;
 
     if (job.grid) {
-        const auto copy = [&](const auto* points) {
-            points += map * job.grid_stride + block.begin * D;
-            for (int d = 0; d < D; ++d) {
-                for (int i = 0; i < block.count; ++i) block.position[d][i] = static_cast<W>(points[i * D + d]);
-                for (int i = block.count; i < padded; ++i) block.position[d][i] = block.position[d][block.count - 1];
-            }
-        };
         if (job.wide_grid)
-            copy(static_cast<const double*>(job.grid));
+            take_points<D, double, W>(static_cast<const double*>(job.grid) + map * job.grid_stride, padded, block);
         else
-            copy(static_cast<const float*>(job.grid));
+            take_points<D, float, W>(static_cast<const float*>(job.grid) + map * job.grid_stride, padded, block);
         for (int d = 0; d < D; ++d) {
             const W extent = W(job.in_size[d]), tolerance = W(job.tolerance[d]);
             for (int i = 0; i < padded; i += lanes) {

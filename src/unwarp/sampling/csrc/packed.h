@@ -276,7 +276,7 @@ void points_packed(const Job& job, const Plane& image, const Plane& grad_out, vo
                     else
                         of_block.add(job, map, block, at, sums);
                 }
-                of_block.flush(total);
+                of_block.flush(job, total);
             }
             if (!job.grid) result[static_cast<std::size_t>(map)] = total;
         }

@@ -36,23 +36,22 @@ struct Tangent {
     Vec<W> slope[D];
 };
 
-template <int A, int D, class T, class W>
-inline Tangent<D, W> slope_cell(const T* plane, const Axes<D, W>& axes, const Cell<D, W>& cell, Vec<W> background) {
-    Tangent<D, W> result;
+template <bool WITHIN, int A, int D, class T, class W>
+inline Tangent<D, W> slope_cell(const T* plane, const Axes<D, W>& axes, const Cell<D, W>& cell) {
+    Tangent<D, W> result, first, second;
     if constexpr (A == 0) {
-        Vec<W> low, high;
-        read_pair<D, T, W>(plane, axes, cell, low, high);
-        low -= background;
-        high -= background;
-        result.value = low * cell.low[0] + high * cell.high[0];
-        result.slope[0] = low * cell.low_slope[0] + high * cell.high_slope[0];
+        read_pair<D, T, W>(plane, axes, cell, first.value, second.value);
     } else {
-        const auto low = slope_cell<A - 1, D, T, W>(plane, axes, cell, background);
-        const auto high = slope_cell<A - 1, D, T, W>(plane + axes.step[A], axes, cell, background);
-        result.value = low.value * cell.low[A] + high.value * cell.high[A];
-        result.slope[A] = low.value * cell.low_slope[A] + high.value * cell.high_slope[A];
-        for (int d = 0; d < A; ++d) result.slope[d] = low.slope[d] * cell.low[A] + high.slope[d] * cell.high[A];
+        first = slope_cell<WITHIN, A - 1, D, T, W>(plane, axes, cell);
+        second = slope_cell<WITHIN, A - 1, D, T, W>(plane + axes.step[A], axes, cell);
     }
+    const Vec<W> low = cell.low[A], high = cell.high[A];
+    result.value = first.value * low + second.value * high;
+    if constexpr (WITHIN)
+        result.slope[A] = second.value - first.value;
+    else
+        result.slope[A] = first.value * cell.low_slope[A] + second.value * cell.high_slope[A];
+    for (int d = 0; d < A; ++d) result.slope[d] = first.slope[d] * low + second.slope[d] * high;
     return result;
 }
 
@@ -142,7 +141,7 @@ void forward_planar(const Job& job, const Plane& image, const Plane& out) {
 
 // Gradient of the position (along each axis, in pixels) of one group of samples, summed over the channels.
 template <int D, class T, class W>
-inline void slope_of_group(
+[[gnu::always_inline]] inline void slope_of_group(
     const Job& job, const Axes<D, W>& axes, const Block<D, W>& block, int at, int count, const T* source, const Plane& image, const W* gradient,
     const Plane& grad_out, Vec<W>* slope) {
     for (int d = 0; d < D; ++d) slope[d] = Vec<W>{};
@@ -150,17 +149,23 @@ inline void slope_of_group(
         const Vec<W> g = load_some<W, W>(gradient + c * grad_out.channel_stride, grad_out.stride[0], count);
         for (int d = 0; d < D; ++d) slope[d] += g * read.slope[d];
     };
-    const auto background = [&](std::int64_t c) { return splat<W>(job.fill ? W(job.fill[c]) : W(0)); };
     Cell<D, W> cell;
-    if (job.mode == Mode::linear && find_cell<true, D, W>(axes, block, at, cell)) {
-        for (std::int64_t c = 0; c < job.channels; ++c)
-            add(c, slope_cell<D - 1, D, T, W>(source + c * image.channel_stride, axes, cell, background(c)));
+    if (job.mode == Mode::linear && !job.fill && find_cell<true, D, W>(axes, block, at, cell)) {
+        for (std::int64_t c = 0; c < job.channels; ++c) {
+            const T* plane = source + c * image.channel_stride;
+            if (cell.within)
+                add(c, slope_cell<true, D - 1, D, T, W>(plane, axes, cell));
+            else
+                add(c, slope_cell<false, D - 1, D, T, W>(plane, axes, cell));
+        }
         return;
     }
     Taps<D, W> taps;
     find_taps<D, W>(job, block, at, image.stride, 0, job.in_size[D - 1], taps);
-    for (std::int64_t c = 0; c < job.channels; ++c)
-        add(c, slope_taps<D - 1, D, T, W>(source + c * image.channel_stride, Int<W>{}, taps, background(c)));
+    for (std::int64_t c = 0; c < job.channels; ++c) {
+        const Vec<W> background = splat<W>(job.fill ? W(job.fill[c]) : W(0));
+        add(c, slope_taps<D - 1, D, T, W>(source + c * image.channel_stride, Int<W>{}, taps, background));
+    }
 }
 
 template <int D, class T, class W>
@@ -189,7 +194,7 @@ void points_planar(const Job& job, const Plane& image, const Plane& grad_out, vo
                 else
                     sums.add(job, map, block, at, slope);
             }
-            sums.flush(total);
+            sums.flush(job, total);
         });
         if (!job.grid) partial[static_cast<std::size_t>(item)] = total;
     });

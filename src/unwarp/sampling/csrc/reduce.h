@@ -46,31 +46,32 @@ struct SlopeSums {
     Vec<W> sums[D + 1][D + 1] = {};
 
     void add(const Job& job, std::int64_t map, const Block<D, W>& block, int at, const Vec<W>* given) {
-        Vec<W> slope[D + 1];
+        Vec<W> slope[D];
         for (int d = 0; d < D; ++d) slope[d] = given[d];
-        int rows = D;
         if (job.projective) {
-            rows = D + 1;
             const Matrix<D, W> matrix(job, map);
             const Vec<W> w = matrix.apply(D, block, at);
             const Vec<W> scale = 1 / max(w, splat<W>(W(horizon)));
             const Int<W> ahead = w > W(horizon);
-            slope[D] = Vec<W>{};
+            Vec<W> of_w{};
             for (int d = 0; d < D; ++d) {
                 const Vec<W> centred = matrix.apply(d, block, at) * scale;
                 const Int<W> moves = ahead | (magnitude<W>(centred) >= W(job.in_size[d] / 2.0 / horizon));
                 slope[d] = moves ? slope[d] * scale : Vec<W>{};
-                slope[D] -= ahead ? slope[d] * centred : Vec<W>{};
+                of_w -= ahead ? slope[d] * centred : Vec<W>{};
             }
+            add_row(D, block, at, of_w);
         }
-        for (int r = 0; r < rows; ++r) {
-            for (int j = 0; j < D; ++j) sums[r][j] += slope[r] * load<Vec<W>>(&block.output[j][at]);
-            sums[r][D] += slope[r];
-        }
+        for (int d = 0; d < D; ++d) add_row(d, block, at, slope[d]);
     }
 
-    void flush(MatrixGradient<D>& total) const {
-        for (int r = 0; r <= D; ++r)
+    void add_row(int row, const Block<D, W>& block, int at, Vec<W> slope) {
+        for (int j = 0; j < D; ++j) sums[row][j] += slope * load<Vec<W>>(&block.output[j][at]);
+        sums[row][D] += slope;
+    }
+
+    void flush(const Job& job, MatrixGradient<D>& total) const {
+        for (int r = 0; r < D + job.projective; ++r)
             for (int j = 0; j <= D; ++j) total.entry[r][j] += double(sum<W>(sums[r][j]));
     }
 };

@@ -148,9 +148,12 @@ inline bool none(I mask) {
 
 template <class W>
 inline W sum(Vec<W> v) {
-    W total = 0;
-    for (int lane = 0; lane < Lanes<W>::count; ++lane) total += v[lane];
-    return total;
+    // By halves: one after the other, each addition would wait for the last.
+    W part[Lanes<W>::count];
+    store(part, v);
+    for (int half = Lanes<W>::count / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; ++i) part[i] += part[i + half];
+    return part[0];
 }
 
 // Half precision is widened and narrowed by integer arithmetic, the same on every machine.

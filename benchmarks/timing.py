@@ -1,0 +1,28 @@
+"""Interleaved timing: all contestants in turn, again and again, so that whatever else the machine does hits all alike."""
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+
+def medians(contestants: Mapping[str, Callable[[], Any]], *, seconds: float, rounds: int = 200) -> dict[str, float]:
+    """Median seconds per call of each, over at least 5 rounds and until the time or the rounds are used up."""
+    times: dict[str, list[float]] = {name: [] for name in contestants}
+    for call in contestants.values():
+        call()
+    gc.collect()
+    begin = time.perf_counter()
+    for done in range(rounds):
+        for name, call in contestants.items():
+            start = time.perf_counter()
+            call()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            times[name].append(time.perf_counter() - start)
+        if done >= 4 and time.perf_counter() - begin > seconds:
+            break
+    return {name: statistics.median(values) for name, values in times.items()}

@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import map_coordinates
+
+from unwarp.coordinates import identity_grid, to_pixel
+from unwarp.sampling import MODES, PADDINGS, sample
+from unwarp.sampling.splines import spline_coefficients
+
+SPLINES = [mode for mode in MODES if mode.startswith("spline")]
+
+
+@pytest.mark.parametrize("mode", SPLINES)
+@pytest.mark.parametrize("padding", PADDINGS)
+@pytest.mark.parametrize("size", [(1,), (9,), (6, 11), (4, 5, 6)])
+def test_a_spline_goes_through_every_pixel(mode: str, padding: str, size: tuple[int, ...]) -> None:
+    image = torch.randn(2, 3, *size, dtype=torch.float64)
+    grid = identity_grid(size, dtype=torch.float64).expand(2, *size, len(size))
+    fill = 0.7 if padding == "constant" else 0.0
+    torch.testing.assert_close(sample(image, grid, mode=mode, padding=padding, fill=fill), image)
+
+
+@pytest.mark.parametrize("mode", SPLINES)
+@pytest.mark.parametrize(("padding", "theirs"), [("reflection", "reflect"), ("wrap", "grid-wrap")])
+def test_agrees_with_scipy(mode: str, padding: str, theirs: str) -> None:
+    image = torch.randn(1, 1, 12, 17, dtype=torch.float64)
+    grid = 3 * torch.rand(1, 8, 9, 2, dtype=torch.float64) - 1.5
+    pixels = to_pixel(grid, (12, 17)).flip(-1).movedim(-1, 0)[:, 0].numpy()
+    wanted = map_coordinates(image[0, 0].numpy(), pixels, order=int(mode[-1]), mode=theirs)
+    np.testing.assert_allclose(sample(image, grid, mode=mode, padding=padding)[0, 0].numpy(), wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", SPLINES)
+def test_a_parabola_is_read_exactly_far_from_the_border(mode: str) -> None:
+    position = torch.arange(64, dtype=torch.float64)
+    line = ((position - 30) ** 2).reshape(1, 1, 64)
+    at = torch.linspace(28, 36, 33, dtype=torch.float64)
+    grid = ((2 * at - 63) / 64).reshape(1, 33, 1)
+    torch.testing.assert_close(sample(line, grid, mode=mode, padding="border")[0, 0], (at - 30) ** 2)
+
+
+def test_coefficients_have_derivatives_of_every_order_and_a_vmap() -> None:
+    image = torch.randn(2, 1, 4, 5, dtype=torch.float64, requires_grad=True)
+
+    def coefficients(i: torch.Tensor) -> torch.Tensor:
+        return spline_coefficients(i, "spline3", ("border", "zeros"))
+
+    assert torch.autograd.gradcheck(coefficients, (image,))
+    assert torch.autograd.gradgradcheck(coefficients, (image,))
+    stack = torch.randn(3, 2, 1, 4, 5, dtype=torch.float64)
+    together = torch.func.vmap(coefficients)(stack)
+    torch.testing.assert_close(together, torch.stack([coefficients(one) for one in stack]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.uint8])
+def test_other_element_types_come_back_as_they_were(dtype: torch.dtype) -> None:
+    image = (255 * torch.rand(1, 2, 8, 9)).to(dtype)
+    grid = identity_grid((8, 9)).unsqueeze(0)
+    assert torch.equal(sample(image, grid, mode="spline3"), image)
