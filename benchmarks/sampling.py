@@ -2,8 +2,8 @@
 
     python -m benchmarks.sampling [--threads N] [--seconds S] [--cases NAME,NAME] [--compiled]
 
-Prints a table and writes it, with the machine and the versions, to benchmarks/results/. All contestants compute the same
-numbers, which is checked first. Beside each case stand two limits: a copy of the image, and the memory it moves.
+Prints a table and writes it, with the machine and the versions, to benchmarks/results/. All contestants compute the
+same numbers, which is checked first. Beside each forward pass stands a copy of the image, the limit of any of them.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Interleaved timing: all contestants in turn, again and again, so that whatever else the machine does hits all alike."""
+"""Interleaved timing: all contestants in turn, again and again; what else the machine does then hits all alike."""
 
 import gc
 import statistics

@@ -44,9 +44,17 @@ def test_order_and_distortions_change_with_epoch_and_seed_and_with_nothing_else(
 def test_the_test_pictures_are_the_same_for_every_seed() -> None:
     first, second = make(seed=0), make(seed=1)
     for loader in ("test_dataloader", "val_dataloader"):
-        (a,), (b,) = ([m.distort(*key) for key in getattr(m, loader)()] for m in (first, second))
-        assert torch.equal(a.images, b.images)
-        assert torch.equal(a.labels, b.labels)
+        a, b = ([m.distort(*key) for key in getattr(m, loader)()] for m in (first, second))
+        assert torch.equal(torch.cat([batch.images for batch in a]), torch.cat([batch.images for batch in b]))
+        assert torch.equal(torch.cat([batch.labels for batch in a]), torch.cat([batch.labels for batch in b]))
+
+
+def test_few_pictures_are_distorted_several_times_and_never_the_same() -> None:
+    batches = make()
+    images = torch.cat([batches.distort(*key).images for key in batches.test_dataloader()])
+    assert len(images) == 1000
+    assert len({bytes(image.numpy()) for image in images}) == 1000
+    assert sum(len(images) for images, _, _ in make(None).test_dataloader()) == 10
 
 
 def test_without_augmentation_every_picture_is_distorted_once() -> None:

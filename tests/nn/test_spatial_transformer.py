@@ -5,7 +5,7 @@ from torch import nn
 from tests.conftest import TRANSFORMS_2D
 from unwarp.maps import LinearMap
 from unwarp.nn import Localization, SpatialTransformer, convolutional, fully_connected, parameter_groups
-from unwarp.transforms import Affine, Attention, Bounded, ThinPlateSpline, Transform, Translation
+from unwarp.transforms import Affine, Attention, Bounded, Projective, ThinPlateSpline, Transform, Translation
 
 
 class Fixed(nn.Module):
@@ -156,3 +156,18 @@ def test_a_localization_network_for_another_transform_is_refused() -> None:
     module = SpatialTransformer(Fixed([0.0, 0.0]), Affine())
     with pytest.raises(ValueError, match=r"^theta: wanted .*Affine"):
         module(torch.zeros(1, 1, 4, 4))
+
+
+@pytest.mark.parametrize("transform", [Translation(), Affine(), Projective(), ThinPlateSpline()], ids=repr)
+def test_a_window_starts_at_the_middle_of_the_picture(transform: Transform) -> None:
+    image = torch.rand(2, 3, 16, 24)
+    module = SpatialTransformer(convolutional((3, 16, 24), transform), transform, (8, 12), window=0.5)
+    warped = module(image)
+    torch.testing.assert_close(warped, image[:, :, 4:12, 6:18], atol=1e-5, rtol=0)
+    warped.square().sum().backward()
+    assert all(p.grad is not None for p in module.localization.parameters())
+
+
+def test_a_window_needs_a_width() -> None:
+    with pytest.raises(ValueError, match="window"):
+        SpatialTransformer(convolutional((1, 8, 8), Affine()), Affine(), window=0.0)

@@ -111,7 +111,7 @@ def test_regularisers_and_every_optimiser_take_a_step(bars: Path, tmp_path: Path
         bars,
         tmp_path,
         training={"epochs": 1, "optimizer": "sgd", "schedule": "step", "clip": 1.0, "patience": 1} | weights_of_all,
-        model={"transform": "tps", "bounded": True, "transformers": 2},
+        model={"transform": "tps", "bounded": True},
     )
     assert run.results()["st-convnet"]["epochs"] == 1
 
@@ -173,6 +173,8 @@ def test_a_backbone_that_is_none_is_refused(path: str) -> None:
 def test_options_that_are_none_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="^options: wanted known names"):
         Options.of({"epochz": 3})
+    with pytest.raises(ValueError, match="^bending: wanted one transformer with transform=tps"):
+        Options.of({"bending": 0.1, "transform": "affine"})
     with pytest.raises(ValueError, match="^model: wanted"):
         RunFolder(tmp_path, Options.of({"model": "cnn,cnn"})).models  # noqa: B018
     with pytest.raises(ValueError, match="^run: wanted the folder of a run"):

@@ -16,6 +16,8 @@ from unwarp.transforms import Affine
 from unwarp.warping import warp
 
 _EVALUATION_BATCH = 500
+# Fewer distorted pictures than this are distorted several times: the chance in a distortion should not decide.
+_FEWEST_DISTORTED = 1000
 # The distortions of the validation and test pictures are the same for every seed of a run, so that runs with different
 # seeds are measured on the same pictures.
 _VALIDATION_SEED, _TEST_SEED, _ONCE_SEED = 1_000_000, 2_000_000, 3_000_000
@@ -108,12 +110,21 @@ class PictureBatches(L.LightningDataModule):
         return DataLoader(_Rows(images, labels), sampler=order, batch_size=None)
 
     def val_dataloader(self) -> DataLoader:
-        """The validation pictures in their order, always distorted the same way."""
-        return _in_order(self.splits.validation, _VALIDATION_SEED)
+        """The validation pictures in their order, always distorted the same way; few of them several times."""
+        return self._in_order(self.splits.validation, _VALIDATION_SEED)
 
     def test_dataloader(self) -> DataLoader:
-        """The test pictures in their order, always distorted the same way."""
-        return _in_order(self.splits.test, _TEST_SEED)
+        """The test pictures in their order, always distorted the same way; few of them several times."""
+        return self._in_order(self.splits.test, _TEST_SEED)
+
+    def _in_order(self, pictures: Pictures, seed: int) -> DataLoader:
+        count = len(pictures)
+        passes = 1 if self.distortion is None else math.ceil(_FEWEST_DISTORTED / count)
+        rows = [
+            torch.arange(start, min(start + _EVALUATION_BATCH, count)) for start in range(0, count, _EVALUATION_BATCH)
+        ]
+        keys = [_Key(batch, seed + again * count + int(batch[0])) for again in range(passes) for batch in rows]
+        return DataLoader(_Rows(pictures.images, pictures.labels), sampler=keys, batch_size=None)
 
     def on_after_batch_transfer(self, batch: tuple[Tensor, Tensor, int], dataloader_idx: int = 0) -> Batch:
         """Distort a batch on the device that uses it; Lightning calls this."""
@@ -143,12 +154,6 @@ class PictureBatches(L.LightningDataModule):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on in the epoch where a checkpoint was written."""
         self._next_batch = state_dict["next_batch"]
-
-
-def _in_order(pictures: Pictures, seed: int) -> DataLoader:
-    starts = range(0, len(pictures), _EVALUATION_BATCH)
-    keys = [_Key(torch.arange(start, min(start + _EVALUATION_BATCH, len(pictures))), seed + start) for start in starts]
-    return DataLoader(_Rows(pictures.images, pictures.labels), sampler=keys, batch_size=None)
 
 
 def _small_move(count: int, generator: torch.Generator) -> Map:

@@ -63,6 +63,7 @@ def build_model(
     num_transformers: int = 1,
     crop: Sequence[int] | None = None,
     leash: float = 1.0,
+    window: float = 1.0,
     dropout: float = 0.0,
     parameters: int = 400_000,
     backbone: nn.Module | None = None,
@@ -78,6 +79,7 @@ def build_model(
         num_transformers: how many follow each other, in the "st-" models.
         crop: spatial size of their output; that of the images if None.
         leash: see `SpatialTransformer`.
+        window: of the first transformer; see `SpatialTransformer`. The others start with all that it shows.
         dropout: before the last layer of the classifier.
         parameters: about how many, for the whole of the paper's networks.
         backbone: a module from images to logits, to take the place of the classification network.
@@ -92,9 +94,10 @@ def build_model(
         transform = Affine() if transform is None else transform
         crop = tuple(in_shape[1:]) if crop is None else tuple(crop)
         seen = tuple(in_shape)
-        for _ in range(num_transformers):
+        for index in range(num_transformers):
             localization = _localization(base, seen, transform)
-            transformers.append(SpatialTransformer(localization, transform, crop, leash=leash))
+            first = window if index == 0 else 1.0
+            transformers.append(SpatialTransformer(localization, transform, crop, leash=leash, window=first))
             seen = (in_shape[0], *crop)
         in_shape = seen
     if backbone is None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from unwarp.checks import check_choice, check_image, check_positive, check_size
-from unwarp.maps import Map
+from unwarp.maps import LinearMap, Map
 from unwarp.sampling import MODES, PADDINGS
 from unwarp.transforms import Transform
 from unwarp.warping import warp
@@ -36,6 +36,10 @@ class SpatialTransformer(nn.Module):
         leash: weight of a pull back into the picture for maps that have left it altogether, whose own gradient is 0.
             It acts in the backward pass only: the output, and the gradient of maps that see the picture, stay as they
             are. 0 is none; 1 is a good value.
+        window: width and height of the part of the input, around its centre, that the identity shows: each predicted
+            map is applied after a zoom by this factor. A transformer that starts with the whole of a large picture has
+            little to gain from looking closer, and may never learn to; with a window of 0.5 it has to look for its
+            object from the start.
 
     Raises:
         ValueError: for words, sizes or weights that are not of this form.
@@ -51,6 +55,7 @@ class SpatialTransformer(nn.Module):
         padding: str = "zeros",
         fill: float = 0.0,
         leash: float = 0.0,
+        window: float = 1.0,
     ) -> None:
         super().__init__()
         if not isinstance(transform, Transform):
@@ -58,12 +63,13 @@ class SpatialTransformer(nn.Module):
         check_choice("mode", mode, MODES)
         check_choice("padding", padding, PADDINGS)
         check_positive("leash", leash, allow_zero=True)
+        check_positive("window", window)
         if size is not None:
             check_size(size, transform.ndim)
         self.localization = localization
         self.transform = transform
         self.size = None if size is None else tuple(size)
-        self.mode, self.padding, self.fill, self.leash = mode, padding, fill, leash
+        self.mode, self.padding, self.fill, self.leash, self.window = mode, padding, fill, leash, window
 
     def forward(self, image: Tensor) -> Tensor:
         """The warped image `[N, C, *size]` (or `[N, K, C, *size]`) of `image [N, C, *in]`."""
@@ -78,11 +84,18 @@ class SpatialTransformer(nn.Module):
         """Theta and the map predicted for `image [N, C, *in]`, without warping it."""
         check_image(image)
         theta = self.localization(image)
-        pull = self.transform(theta)
+        pull = self._to_map(theta)
         if self.leash > 0 and theta.requires_grad:
             theta = _AddGradient.apply(theta, self.leash * _distance_of_the_lost(pull))
-            pull = self.transform(theta)
+            pull = self._to_map(theta)
         return theta, pull
+
+    def _to_map(self, theta: Tensor) -> Map:
+        pull = self.transform(theta)
+        if self.window == 1:
+            return pull
+        zoom = torch.eye(pull.ndim, pull.ndim + 1, dtype=pull.dtype, device=pull.device) * self.window
+        return pull @ LinearMap(zoom.expand(*pull.batch, -1, -1))
 
     def warp(self, image: Tensor, pull: Map) -> Tensor:
         """`image` read through `pull`, with this module's size, mode and padding."""
@@ -90,7 +103,7 @@ class SpatialTransformer(nn.Module):
 
     def extra_repr(self) -> str:
         """What a print of the module says besides its children."""
-        return f"size={self.size}, mode={self.mode}, padding={self.padding}, leash={self.leash}"
+        return f"size={self.size}, mode={self.mode}, padding={self.padding}, leash={self.leash}, window={self.window}"
 
 
 def _distance_of_the_lost(pull: Map) -> Tensor:

@@ -54,6 +54,9 @@ class ModelOptions(_Checked):
         None, "width and height of the straightened picture; that of the input if not given", least=1
     )
     leash: float = option(1.0, "pull back a transformer that has left the picture; 0 is off", least=0)
+    window: float = option(
+        1.0, "width of the part of the picture, around its centre, that a transformer starts with", least=0.01
+    )
     parameters: int = option(400_000, "about how many parameters the paper's networks (fcn, cnn) have", least=1)
     dropout: float = option(0.0, "before the last layer of the classifier", least=0)
     backbone: str | None = option(
@@ -107,6 +110,15 @@ class Options:
     model: ModelOptions = field(default_factory=ModelOptions)
     training: TrainingOptions = field(default_factory=TrainingOptions)
     run: RunOptions = field(default_factory=RunOptions)
+
+    def __post_init__(self) -> None:
+        model = self.model
+        alone = model.transform == "tps" and model.transformers == 1 and model.window == 1
+        if self.training.bending and not alone:
+            raise ValueError(
+                "bending: wanted one transformer with transform=tps and window=1 beside it, got "
+                f"transformers={model.transformers}, transform={model.transform}, window={model.window}"
+            )
 
     def flat(self) -> dict[str, Any]:
         """Every option by its name."""

@@ -73,6 +73,7 @@ def build(chosen: Options, name: str, image_shape: tuple[int, int, int], classes
         num_transformers=options.transformers,
         crop=crop,
         leash=options.leash,
+        window=options.window,
         dropout=options.dropout,
         parameters=options.parameters,
         backbone=backbone,
