@@ -4,6 +4,9 @@ Each is a function of an image `[N, C, *in]` and normalised pull matrices `[N, D
 zeros outside. Those whose package is missing are left out.
 """
 
+# Packages that may be missing, and that say little about their types.
+# pyright: reportMissingImports=false, reportPrivateImportUsage=false, reportArgumentType=false, reportAttributeAccessIssue=false
+
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 
@@ -51,19 +54,19 @@ def _kornia(image: Tensor, matrix: Tensor) -> Tensor:
 
     push = torch.linalg.inv(_in_pixels(matrix, image.shape[2:]))[:, :-1]
     warp = warp_affine if image.ndim == 4 else warp_affine3d
-    return warp(image, push, tuple(image.shape[2:]), align_corners=True)  # pyright: ignore[reportArgumentType]
+    return warp(image, push, tuple(image.shape[2:]), align_corners=True)
 
 
 def _monai(image: Tensor, matrix: Tensor) -> Tensor:
-    from monai.networks.layers import AffineTransform  # pyright: ignore[reportMissingImports]
+    from monai.networks.layers import AffineTransform
 
     layer = AffineTransform(image.shape[2:], normalized=True, align_corners=False, reverse_indexing=False)
     return layer(image, matrix)
 
 
 def _deepali(image: Tensor, matrix: Tensor) -> Tensor:
-    import deepali.core.functional as U  # pyright: ignore[reportMissingImports]
-    from deepali.core import Grid  # pyright: ignore[reportMissingImports]
+    import deepali.core.functional as U
+    from deepali.core import Grid
 
     grid = Grid(size=tuple(reversed(image.shape[2:])), align_corners=False)
     points = U.transform_points(matrix, grid.coords().unsqueeze(0).flatten(1, -2))
@@ -71,7 +74,7 @@ def _deepali(image: Tensor, matrix: Tensor) -> Tensor:
 
 
 def _interpol(image: Tensor, matrix: Tensor) -> Tensor:
-    import interpol  # pyright: ignore[reportMissingImports]
+    import interpol
 
     voxels = _reversed(_in_pixels(matrix, image.shape[2:]))
     grid = torch.stack([interpol.affine_grid(one, image.shape[2:]) for one in voxels])
@@ -91,7 +94,7 @@ def _scipy(image: Tensor, matrix: Tensor) -> Tensor:
 
 
 def _opencv(image: Tensor, matrix: Tensor) -> Tensor:
-    import cv2  # pyright: ignore[reportMissingImports]
+    import cv2
 
     cv2.setNumThreads(torch.get_num_threads())
     pull = _in_pixels(matrix.double(), image.shape[2:])[:, :2].numpy()

@@ -72,9 +72,6 @@ def _calls(shape: tuple[int, ...], workload: str, compiled: bool) -> dict[str, C
     torch.manual_seed(0)
     ndim = len(shape) - 2
     image = torch.rand(shape)
-    if ndim == 2:
-        # The one layout in which OpenCV reads a picture; all others are given theirs.
-        for_opencv = image.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
     matrix = torch.eye(ndim, ndim + 1).repeat(shape[0], 1, 1) + 0.1 * torch.randn(shape[0], ndim, ndim + 1)
     grad = torch.rand(shape)
     if workload.startswith("grid"):
@@ -91,7 +88,8 @@ def _calls(shape: tuple[int, ...], workload: str, compiled: bool) -> dict[str, C
     for name, warp in wanted.items():
         if workload != "forward" and name not in DIFFERENTIABLE:
             continue
-        source = for_opencv if name == "opencv" else image
+        # The one layout in which OpenCV reads a picture; all others are given theirs.
+        source = image.contiguous(memory_format=torch.channels_last) if name == "opencv" else image
         error = (warp(source, matrix) - reference).abs().mean().item()
         if error > 1e-3:
             raise RuntimeError(f"{name} computes something else: mean difference {error:.2g} on {shape}")

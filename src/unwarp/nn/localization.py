@@ -81,7 +81,8 @@ def convolutional(
         channels: of each convolution.
         kernel: of each convolution, odd; padded, so that small images keep their extent.
         hidden: units of the fully connected layer.
-        normalize: whether a batch normalisation follows each convolution.
+        normalize: whether a batch normalisation follows each convolution and the fully connected layer, whose units
+            then cannot all die; needs batches of two and more.
         perturbation: see `Localization`.
     """
     ndim = len(in_shape) - 1
@@ -105,7 +106,8 @@ def convolutional(
         halve(pool)
         layers += [norm(after), nn.ReLU()] if normalize else [nn.ReLU()]
         before = after
-    layers += [nn.Flatten(), nn.Linear(_count([before, *size]), hidden), nn.ReLU()]
+    layers += [nn.Flatten(), nn.Linear(_count([before, *size]), hidden, bias=not normalize)]
+    layers += [nn.BatchNorm1d(hidden), nn.ReLU()] if normalize else [nn.ReLU()]
     return Localization(nn.Sequential(*layers), hidden, transform, perturbation=perturbation)
 
 
