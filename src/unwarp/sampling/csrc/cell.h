@@ -7,7 +7,7 @@ namespace unwarp {
 namespace UNWARP_ISA {
 
 // Linear interpolation of a group of samples, inside the picture and out: along each axis the two pixels nearest to the
-// sample that exist, with the weights that the sample gives them (0 where it does not reach them), and their derivatives.
+// sample that exist, with the weights that the sample gives them (0 where it does not reach), and their derivatives.
 template <int D, class W>
 struct Cell {
     Int<W> offset;
@@ -49,7 +49,8 @@ struct Axes {
 
 // Derivatives of the weights; that to the right, where a weight has a corner.
 template <int D, class W>
-inline void find_slopes(const Axes<D, W>& axes, const Block<D, W>& block, int at, const Vec<W>* pasts, Cell<D, W>& cell) {
+inline void find_slopes(
+    const Axes<D, W>& axes, const Block<D, W>& block, int at, const Vec<W>* pasts, Cell<D, W>& cell) {
     const Vec<W> zero{}, one = splat<W>(1);
     for (int d = 0; d < D; ++d) {
         const Vec<W> past = pasts[d], beyond = past - one;
@@ -66,7 +67,8 @@ inline void find_slopes(const Axes<D, W>& axes, const Block<D, W>& block, int at
 
 // False where taps fold back into the picture from outside; find_taps knows how.
 template <bool WITH_SLOPES, int D, class W>
-[[gnu::always_inline]] inline bool find_cell(const Axes<D, W>& axes, const Block<D, W>& block, int at, Cell<D, W>& cell) {
+[[gnu::always_inline]] inline bool find_cell(
+    const Axes<D, W>& axes, const Block<D, W>& block, int at, Cell<D, W>& cell) {
     using V = Vec<W>;
     const V zero{}, one = splat<W>(1);
     cell.offset = Int<W>{};

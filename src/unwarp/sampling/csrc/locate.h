@@ -17,7 +17,7 @@ constexpr double horizon = 1e-3;
 
 inline std::int64_t blocks_of(const Job& job) { return (job.samples + block_size - 1) / block_size; }
 
-// Pixel positions of one block; infinite or NaN where a coordinate is not finite. Lanes past `count` repeat the last sample.
+// Pixel positions of one block; infinite or NaN where a coordinate is not finite. Lanes past `count` repeat the last.
 template <int D, class W>
 struct Block {
     std::int64_t begin;

@@ -1,4 +1,4 @@
-// Kernels for many channels: a group of them side by side, one vector per pixel, so that a tap is one load and no gather.
+// Kernels for many channels: a group of them side by side, one vector per pixel. A tap is one load and no gather.
 #pragma once
 
 #include <utility>
@@ -163,8 +163,8 @@ void forward_packed(const Job& job, const Plane& image, const Plane& out) {
                     transpose<W>(tile);
                     for (int c = 0; c < channels; ++c)
                         store_some<T, W>(
-                            target + c * out.channel_stride + (block.begin + at) * out.stride[0], out.stride[0], tile[c],
-                            count);
+                            target + c * out.channel_stride + (block.begin + at) * out.stride[0], out.stride[0],
+                            tile[c], count);
                 }
             }
         }

@@ -142,8 +142,8 @@ void forward_planar(const Job& job, const Plane& image, const Plane& out) {
 // Gradient of the position (along each axis, in pixels) of one group of samples, summed over the channels.
 template <int D, class T, class W>
 [[gnu::always_inline]] inline void slope_of_group(
-    const Job& job, const Axes<D, W>& axes, const Block<D, W>& block, int at, int count, const T* source, const Plane& image, const W* gradient,
-    const Plane& grad_out, Vec<W>* slope) {
+    const Job& job, const Axes<D, W>& axes, const Block<D, W>& block, int at, int count, const T* source,
+    const Plane& image, const W* gradient, const Plane& grad_out, Vec<W>* slope) {
     for (int d = 0; d < D; ++d) slope[d] = Vec<W>{};
     const auto add = [&](std::int64_t c, const Tangent<D, W>& read) {
         const Vec<W> g = load_some<W, W>(gradient + c * grad_out.channel_stride, grad_out.stride[0], count);

@@ -106,7 +106,7 @@ void scatter_planar(const Job& job, const Plane& grad_out, const Plane& grad_ima
     std::int64_t slabs = 1;
     if (job.threads > 1 && job.images < 4 * job.threads)
         // At least two pixels each, for the pairs of a line.
-        slabs = std::min<std::int64_t>(std::max<std::int64_t>(1, extent / 2), (4 * job.threads + job.images - 1) / std::max<std::int64_t>(1, job.images));
+        slabs = std::clamp<std::int64_t>(4 * job.threads / job.images, 1, std::max<std::int64_t>(1, extent / 2));
     const auto reach = slabs > 1 ? reach_of_blocks<D, W>(job) : std::vector<std::int64_t>();
     const bool in_cells = job.mode == Mode::linear && grad_image.stride[0] == 1 && job.in_size[0] > 1;
 
