@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         Transform,
         Translation,
     )
-    from unwarp.warping import warp
+    from unwarp.warping import inside_mask, warp
 
 try:
     __version__ = version("unwarp")
@@ -45,6 +45,7 @@ _HOME = {
     "Transform": "transforms",
     "Translation": "transforms",
     "diagnose": "nn",
+    "inside_mask": "warping",
     "sample": "sampling",
     "warp": "warping",
 }
@@ -66,6 +67,7 @@ __all__ = [
     "Translation",
     "__version__",
     "diagnose",
+    "inside_mask",
     "sample",
     "warp",
 ]

@@ -101,7 +101,7 @@ def test_half_precision_is_rounded_as_torch_rounds(instruction_set: str, dtype: 
     assert torch.equal(result, wide.to(dtype))
 
 
-@pytest.mark.parametrize("kind", ["near", "projective", "grid"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("channels", [1, 3, 32])
 @pytest.mark.parametrize("images", [1, 6])
 @pytest.mark.parametrize("size", [(40, 50), (12, 20, 21)])
@@ -174,9 +174,10 @@ def test_more_elements_than_32_bits_count() -> None:
 def test_a_forked_child_does_not_hang() -> None:
     image, coordinates = torch.rand(4, 3, 64, 64), coordinates_of("near", 4, (64, 64), torch.float32)
     how = ((64, 64), True, "linear", ("zeros",) * 2, None)
-    before = cpu.read(image, coordinates, *how)
+    before = cpu.read(image, coordinates, *how).numpy().tobytes()
     child = os.fork()
     if child == 0:
-        same = torch.equal(cpu.read(image, coordinates, *how), before)
+        # Compared as bytes: torch's own parallel operators do hang in a forked child.
+        same = cpu.read(image, coordinates, *how).numpy().tobytes() == before
         os._exit(0 if same else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -33,6 +33,7 @@ class SpatialTransformer(nn.Module):
         mode: interpolation; see `unwarp.sample`.
         padding: what lies outside the input; see `unwarp.sample`.
         fill: the value outside for `padding="constant"`.
+        antialias: take means where the map shrinks the input; see `unwarp.warp`.
         leash: weight of a pull back into the picture for maps that have left it altogether, whose own gradient is 0.
             It acts in the backward pass only: the output, and the gradient of maps that see the picture, stay as they
             are. 0 is none; 1 is a good value.
@@ -54,6 +55,7 @@ class SpatialTransformer(nn.Module):
         mode: str = "linear",
         padding: str = "zeros",
         fill: float = 0.0,
+        antialias: bool = False,
         leash: float = 0.0,
         window: float = 1.0,
     ) -> None:
@@ -69,7 +71,8 @@ class SpatialTransformer(nn.Module):
         self.localization = localization
         self.transform = transform
         self.size = None if size is None else tuple(size)
-        self.mode, self.padding, self.fill, self.leash, self.window = mode, padding, fill, leash, window
+        self.mode, self.padding, self.fill, self.antialias = mode, padding, fill, antialias
+        self.leash, self.window = leash, window
 
     def forward(self, image: Tensor) -> Tensor:
         """The warped image `[N, C, *size]` (or `[N, K, C, *size]`) of `image [N, C, *in]`."""
@@ -99,7 +102,8 @@ class SpatialTransformer(nn.Module):
 
     def warp(self, image: Tensor, pull: Map) -> Tensor:
         """`image` read through `pull`, with this module's size, mode and padding."""
-        return warp(image, pull, self.size, mode=self.mode, padding=self.padding, fill=self.fill)
+        how = {"mode": self.mode, "padding": self.padding, "fill": self.fill, "antialias": self.antialias}
+        return warp(image, pull, self.size, **how)
 
     def extra_repr(self) -> str:
         """What a print of the module says besides its children."""

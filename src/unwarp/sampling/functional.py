@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from unwarp.checks import check_choice, check_coordinates, check_image
+from unwarp.sampling.antialias import footprints_of_grid
 from unwarp.sampling.modes import MODES, PADDINGS, spline_degree
 from unwarp.sampling.ops import read
 from unwarp.sampling.splines import spline_coefficients
@@ -19,6 +20,7 @@ def sample(
     mode: str = "linear",
     padding: str | Sequence[str] = "zeros",
     fill: float | Tensor = 0.0,
+    antialias: bool = False,
     align_corners: bool = False,
 ) -> Tensor:
     """Read an image at normalised coordinates.
@@ -31,6 +33,7 @@ def sample(
         padding: what lies outside: "zeros", "constant" (`fill`), "border", "reflection" (about the edge) or "wrap"; one
             word for all spatial axes, or one for each.
         fill: a number, or a tensor `[C]`, for `padding="constant"`.
+        antialias: where neighbouring samples lie more than a pixel apart, take the mean over what lies between them.
         align_corners: read the grid as torch's `align_corners=True` does, with -1 and 1 at the centres of the first and
             last pixel; for models that were trained so.
 
@@ -56,8 +59,9 @@ def sample(
 
     size = grid.shape[-1 - ndim : -1]
     maps = grid.shape[1 : -1 - ndim]
-    points = grid.reshape(math.prod(grid.shape[: -1 - ndim]), math.prod(size), ndim)
-    values = sample_at(image, points, size, linear=False, mode=mode, padding=padding, fill=fill)
+    places = footprints_of_grid(grid, ndim) if antialias else grid
+    places = places.reshape(math.prod(grid.shape[: -1 - ndim]), math.prod(size), *places.shape[grid.ndim - 1 :])
+    values = sample_at(image, places, size, linear=False, mode=mode, padding=padding, fill=fill)
     return values.unflatten(0, (image.shape[0], *maps)) if maps else values
 
 
@@ -75,7 +79,8 @@ def sample_at(
 
     Args:
         image: `[N, C, *in]`.
-        coordinates: normalised pull matrices `[N K, D or D+1, D+1]` where `linear`, else points `[N K, Q, D]`.
+        coordinates: normalised pull matrices `[N K, D or D+1, D+1]` where `linear`, else points `[N K, Q, D]`, or
+            footprints `[N K, Q, D, D+1]` (see antialias.py).
         size: spatial size of the output, with Q the product of it.
         linear: whether the coordinates are matrices. No grid of theirs is made.
         mode: see `sample`.

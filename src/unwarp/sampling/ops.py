@@ -1,6 +1,7 @@
 """The sampler's operators: `read` and its two gradients, for autograd, compile, export and vmap; the choice by device.
 
-`torch.ops.unwarp.read` takes an image and coordinates, a matrix per map or a grid, and gives the image's values there.
+`torch.ops.unwarp.read` takes an image and coordinates (a matrix per map, a grid, or a grid of footprints) and gives the
+image's values there.
 It is linear in the image, so the gradient of the image is the transposed operator, and the derivatives of that are
 these same operators again. Only the second derivative with respect to coordinates is left to the reference.
 """

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from unwarp.coordinates import linear_grid, to_pixel
+from unwarp.sampling.antialias import probes
 from unwarp.sampling.modes import read_index, taps
 
 # Far beyond any picture, yet an exact integer in float32 and safe to turn into an index.
@@ -29,7 +30,8 @@ def read(
 
     Args:
         image: what is read; B-spline modes take their coefficients.
-        coordinates: matrices `[N K, D or D+1, D+1]` where `linear`, else points `[N K, Q, D]`, Q the product of `size`.
+        coordinates: matrices `[N K, D or D+1, D+1]` where `linear`, else points `[N K, Q, D]`, Q the product of `size`,
+            or footprints `[N K, Q, D, D+1]` (see antialias.py).
         size: spatial size of the output.
         linear: which of the two the coordinates are.
         mode: one of `MODES`.
@@ -41,13 +43,24 @@ def read(
     """
     grid = linear_grid(coordinates, size).flatten(1, -2) if linear else coordinates
     maps = grid.shape[0] // image.shape[0] if image.shape[0] else 0
-    points = grid.unflatten(0, (image.shape[0], maps)).flatten(1, 2)
-    values = _sample(image, points, mode, padding, fill).unflatten(2, (maps, grid.shape[1]))
+    # All samples of an image in one axis, however many maps they belong to.
+    places = grid.unflatten(0, (image.shape[0], maps)).flatten(1, 2)
+    if places.ndim == 4:
+        shares = [
+            _sample(image, points, mode, padding, fill) * weight.unsqueeze(1)
+            for weight, points in probes(places, image.shape[2:])
+        ]
+        values = torch.stack(shares).sum(0) if shares else _sample(image, places[..., -1], mode, padding, fill)
+    else:
+        values = _sample(image, places, mode, padding, fill)
+    if image.dtype == torch.uint8:
+        values = values.round().clamp(0, 255)
+    values = values.to(image.dtype).unflatten(2, (maps, grid.shape[1]))
     return values.movedim(2, 1).reshape(grid.shape[0], image.shape[1], *size)
 
 
 def _sample(image: Tensor, grid: Tensor, mode: str, padding: Sequence[str], fill: Tensor | None) -> Tensor:
-    """`image [N, C, *in]` at `grid [N, Q, D]`: `[N, C, Q]`."""
+    """`image [N, C, *in]` at `grid [N, Q, D]`: `[N, C, Q]`, float32 or float64."""
     in_size = image.shape[2:]
     wide = torch.promote_types(grid.dtype, torch.float64 if image.dtype == torch.float64 else torch.float32)
     finite = torch.isfinite(grid).all(-1)
@@ -96,7 +109,4 @@ def _sample(image: Tensor, grid: Tensor, mode: str, padding: Sequence[str], fill
         background = fill.to(wide).reshape(-1, 1)
         outside = torch.zeros_like(total[:, :1]) if inside is None else (1 - inside).unsqueeze(1)
         total = total + background * outside
-    total = torch.where(finite.unsqueeze(1), total, background)
-    if image.dtype == torch.uint8:
-        total = total.round().clamp(0, 255)
-    return total.to(image.dtype)
+    return torch.where(finite.unsqueeze(1), total, background)

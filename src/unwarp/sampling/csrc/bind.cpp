@@ -142,11 +142,16 @@ Reading reading(const Array& image, const Array& out, const Array& points, bool 
     }
     want(static_cast<std::int64_t>(points.shape(0)) == maps, "wanted as many maps as outputs");
     if (!is_matrix) {
-        want(points.ndim() == 3 && static_cast<std::int64_t>(points.shape(1)) == job.samples &&
-                 points.shape(2) == static_cast<std::size_t>(job.ndim),
-             "wanted points [N * K, Q, D]");
-        want((points.stride(2) == 1 || job.ndim == 1) && (points.stride(1) == job.ndim || job.samples <= 1),
-             "wanted points without gaps");
+        const auto ndim = static_cast<std::size_t>(job.ndim);
+        job.footprints = points.ndim() == 4;
+        want((points.ndim() == 3 || (job.footprints && points.shape(3) == ndim + 1)) && points.shape(2) == ndim &&
+                 static_cast<std::int64_t>(points.shape(1)) == job.samples,
+             "wanted points [N * K, Q, D], or footprints [N * K, Q, D, D + 1]");
+        std::int64_t gap = 1;
+        for (std::size_t axis = points.ndim() - 1; axis > 0; --axis) {
+            want(points.stride(axis) == gap || points.shape(axis) <= 1, "wanted points without gaps");
+            gap *= static_cast<std::int64_t>(points.shape(axis));
+        }
         job.grid = points.data();
         job.grid_stride = points.stride(0);
         job.wide_grid = element_of(points) == Element::f64;

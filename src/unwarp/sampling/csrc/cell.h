@@ -48,9 +48,9 @@ struct Axes {
 };
 
 // Derivatives of the weights; that to the right, where a weight has a corner.
-template <int D, class W>
+template <int D, class W, class B>
 inline void find_slopes(
-    const Axes<D, W>& axes, const Block<D, W>& block, int at, const Vec<W>* pasts, Cell<D, W>& cell) {
+    const Axes<D, W>& axes, const B& block, int at, const Vec<W>* pasts, Cell<D, W>& cell) {
     const Vec<W> zero{}, one = splat<W>(1);
     for (int d = 0; d < D; ++d) {
         const Vec<W> past = pasts[d], beyond = past - one;
@@ -66,9 +66,8 @@ inline void find_slopes(
 }
 
 // False where taps fold back into the picture from outside; find_taps knows how.
-template <bool WITH_SLOPES, int D, class W>
-[[gnu::always_inline]] inline bool find_cell(
-    const Axes<D, W>& axes, const Block<D, W>& block, int at, Cell<D, W>& cell) {
+template <bool WITH_SLOPES, int D, class W, class B>
+[[gnu::always_inline]] inline bool find_cell(const Axes<D, W>& axes, const B& block, int at, Cell<D, W>& cell) {
     using V = Vec<W>;
     const V zero{}, one = splat<W>(1);
     cell.offset = Int<W>{};

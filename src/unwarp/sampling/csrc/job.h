@@ -33,10 +33,13 @@ struct Job {
     double tolerance[3];  // how far rounding may have moved a position, in pixels
 
     // Where the samples read. Either a matrix per map, `[N * K, D + 1, D + 1]`, from output samples counted from the
-    // centre of the output to input pixels counted from the centre of the image; or normalised points `[N * K, Q, D]`.
+    // centre of the output to input pixels counted from the centre of the image; or normalised points `[N * K, Q, D]`;
+    // or, with footprints, `[N * K, Q, D, D + 1]`: a point, preceded by its change per step to the next output sample
+    // along each axis.
     const double* matrix;
     bool projective;
     const void* grid;
+    bool footprints;
     bool wide_grid;  // float64
     std::int64_t grid_stride;  // between maps
 

@@ -1,4 +1,5 @@
 // Compiled once per instruction set, each time into a namespace of its own (UNWARP_ISA).
+#include "footprint.h"
 #include "packed.h"
 #include "planar.h"
 #include "scatter.h"
@@ -38,7 +39,9 @@ void forward(const Job& job, const Plane& image, const Plane& out, bool wide) {
             using T = decltype(element);
             with_width<T>(wide, [&](auto width) {
                 using W = decltype(width);
-                if (!packs<ndim, W>(job, job.images * groups_of(job, Lanes<W>::count)))
+                if (job.footprints)
+                    forward_footprints<ndim, T, W>(job, image, out);
+                else if (!packs<ndim, W>(job, job.images * groups_of(job, Lanes<W>::count)))
                     forward_planar<ndim, T, W>(job, image, out);
                 else if (job.mode == Mode::linear)
                     forward_packed<1 << ndim, ndim, T, W>(job, image, out);
@@ -55,7 +58,9 @@ void backward_points(const Job& job, const Plane& image, const Plane& grad_out, 
             using T = decltype(element);
             with_width<T>(wide, [&](auto width) {
                 using W = decltype(width);
-                if (!packs<ndim, W>(job, job.images))
+                if (job.footprints)
+                    points_footprints<ndim, T, W>(job, image, grad_out, grad_points);
+                else if (!packs<ndim, W>(job, job.images))
                     points_planar<ndim, T, W>(job, image, grad_out, grad_points);
                 else if (job.mode == Mode::linear)
                     points_packed<1 << ndim, ndim, T, W>(job, image, grad_out, grad_points);
@@ -70,7 +75,9 @@ void backward_image(const Job& job, const Plane& grad_out, const Plane& grad_ima
     with_dimensions(job.ndim, [&](auto ndim) {
         with_width<float>(wide, [&](auto width) {
             using W = decltype(width);
-            if (!packs<ndim, W>(job, job.images * groups_of(job, Lanes<W>::count)))
+            if (job.footprints)
+                scatter_footprints<ndim, W>(job, grad_out, grad_image);
+            else if (!packs<ndim, W>(job, job.images * groups_of(job, Lanes<W>::count)))
                 scatter_planar<ndim, W>(job, grad_out, grad_image);
             else if (job.mode == Mode::linear)
                 scatter_packed<1 << ndim, ndim, W>(job, grad_out, grad_image);

@@ -77,7 +77,8 @@ struct Matrix {
             for (int j = 0; j <= D; ++j) row[i][j] = static_cast<W>(job.matrix[(map * (D + 1) + i) * (D + 1) + j]);
     }
 
-    Vec<W> apply(int i, const Block<D, W>& block, int at) const {
+    template <class B>
+    Vec<W> apply(int i, const B& block, int at) const {
         Vec<W> total = splat<W>(row[i][D]);
         for (int j = 0; j < D; ++j) total += row[i][j] * load<Vec<W>>(&block.output[j][at]);
         return total;
@@ -99,6 +100,38 @@ inline void take_points(const P* points, int padded, Block<D, W>& block) {
             block.position[d][i] = static_cast<W>(points[(i < block.count ? i : block.count - 1) * D + d]);
 }
 
+// From a normalised coordinate of a grid to a position along axis d.
+template <class W>
+inline Vec<W> position_of(const Job& job, int d, Vec<W> point) {
+    const W extent = W(job.in_size[d]);
+    const Vec<W> position = (point * extent + (extent - 1)) / 2;
+    // Finite points may lie too far to be told in pixels; they are far outside, not unknown.
+    const Vec<W> limit = splat<W>(W(1e37));
+    const Vec<W> bounded = max(min(position, limit), -limit);
+    return settle<W>((point - point) == 0 ? bounded : point - point, W(job.tolerance[d]));
+}
+
+// Positions of the group of samples at `at`, from their output coordinates.
+template <int D, class W, class B>
+inline void transform(const Job& job, const Matrix<D, W>& matrix, B& block, int at) {
+    Vec<W> scale{}, w{};
+    if (job.projective) {
+        w = matrix.apply(D, block, at);
+        scale = 1 / max(w, splat<W>(W(horizon)));
+    }
+    for (int d = 0; d < D; ++d) {
+        Vec<W> centred = matrix.apply(d, block, at);
+        if (job.projective) {
+            centred *= scale;
+            const Vec<W> bound = splat<W>(W(job.in_size[d] / 2.0 / horizon));
+            const Vec<W> out = max(magnitude<W>(centred), bound);
+            centred = w > W(horizon) ? centred : (centred < 0 ? -out : out);
+        }
+        const Vec<W> position = centred + W(job.in_size[d] - 1) / 2;
+        store(&block.position[d][at], settle<W>(position, W(job.tolerance[d])));
+    }
+}
+
 template <int D, class W>
 void locate(const Job& job, std::int64_t map, std::int64_t index, Block<D, W>& block) {
     constexpr int lanes = Lanes<W>::count;
@@ -107,45 +140,19 @@ void locate(const Job& job, std::int64_t map, std::int64_t index, Block<D, W>& b
     block.count = left < block_size ? static_cast<int>(left) : block_size;
     const int padded = (block.count + lanes - 1) / lanes * lanes;
 
-    if (job.grid) {
-        if (job.wide_grid)
-            take_points<D, double, W>(static_cast<const double*>(job.grid) + map * job.grid_stride, padded, block);
-        else
-            take_points<D, float, W>(static_cast<const float*>(job.grid) + map * job.grid_stride, padded, block);
-        for (int d = 0; d < D; ++d) {
-            const W extent = W(job.in_size[d]), tolerance = W(job.tolerance[d]);
-            for (int i = 0; i < padded; i += lanes) {
-                const Vec<W> point = load<Vec<W>>(&block.position[d][i]);
-                const Vec<W> position = (point * extent + (extent - 1)) / 2;
-                // Finite points may lie too far to be told in pixels; they are far outside, not unknown.
-                const Vec<W> limit = splat<W>(W(1e37));
-                const Vec<W> bounded = max(min(position, limit), -limit);
-                store(&block.position[d][i], settle<W>((point - point) == 0 ? bounded : point - point, tolerance));
-            }
-        }
+    if (!job.grid) {
+        number_outputs<D, W>(job, block);
+        const Matrix<D, W> matrix(job, map);
+        for (int i = 0; i < padded; i += lanes) transform<D, W>(job, matrix, block, i);
         return;
     }
-
-    number_outputs<D, W>(job, block);
-    const Matrix<D, W> matrix(job, map);
-    for (int i = 0; i < padded; i += lanes) {
-        Vec<W> scale{}, w{};
-        if (job.projective) {
-            w = matrix.apply(D, block, i);
-            scale = 1 / max(w, splat<W>(W(horizon)));
-        }
-        for (int d = 0; d < D; ++d) {
-            Vec<W> centred = matrix.apply(d, block, i);
-            if (job.projective) {
-                centred *= scale;
-                const Vec<W> bound = splat<W>(W(job.in_size[d] / 2.0 / horizon));
-                const Vec<W> out = max(magnitude<W>(centred), bound);
-                centred = w > W(horizon) ? centred : (centred < 0 ? -out : out);
-            }
-            const Vec<W> position = centred + W(job.in_size[d] - 1) / 2;
-            store(&block.position[d][i], settle<W>(position, W(job.tolerance[d])));
-        }
-    }
+    if (job.wide_grid)
+        take_points<D, double, W>(static_cast<const double*>(job.grid) + map * job.grid_stride, padded, block);
+    else
+        take_points<D, float, W>(static_cast<const float*>(job.grid) + map * job.grid_stride, padded, block);
+    for (int d = 0; d < D; ++d)
+        for (int i = 0; i < padded; i += lanes)
+            store(&block.position[d][i], position_of<W>(job, d, load<Vec<W>>(&block.position[d][i])));
 }
 
 }  // namespace UNWARP_ISA

@@ -60,6 +60,7 @@ struct Pack {
     W* data;
     std::int64_t pixels = 1, stride[D];
 
+    Pack(const Pack&) = delete;
     explicit Pack(const Job& job) {
         for (int d = 0; d < D; ++d) {
             stride[d] = pixels * lanes;
@@ -137,10 +138,10 @@ template <int N, int D, class T, class W>
 void forward_packed(const Job& job, const Plane& image, const Plane& out) {
     constexpr int lanes = Lanes<W>::count;
     const std::int64_t groups = groups_of(job, lanes);
-    parallel_for(job.images * groups, job.threads, [&](std::int64_t item) {
+    const auto prepare = [&] { return Pack<D, T, W>(job); };
+    parallel_for(job.images * groups, job.threads, prepare, [&](std::int64_t item, Pack<D, T, W>& pack) {
         const std::int64_t n = item / groups, first = item % groups * lanes;
         const int channels = static_cast<int>(job.channels - first < lanes ? job.channels - first : lanes);
-        Pack<D, T, W> pack(job);
         pack.read(job, image, static_cast<const T*>(image.data) + n * image.batch_stride, first, channels);
         const Axes<D, W> axes(job, pack.stride);
         Vec<W> background{};
@@ -183,10 +184,11 @@ template <int N, int D, class W>
 void scatter_packed(const Job& job, const Plane& grad_out, const Plane& grad_image) {
     constexpr int lanes = Lanes<W>::count;
     const std::int64_t groups = groups_of(job, lanes);
-    parallel_for(job.images * groups, job.threads, [&](std::int64_t item) {
+    const auto prepare = [&] { return Pack<D, W, W>(job); };
+    parallel_for(job.images * groups, job.threads, prepare, [&](std::int64_t item, Pack<D, W, W>& pack) {
         const std::int64_t n = item / groups, first = item % groups * lanes;
         const int channels = static_cast<int>(job.channels - first < lanes ? job.channels - first : lanes);
-        Pack<D, W, W> pack(job);
+        pack.clear();
         const Axes<D, W> axes(job, pack.stride);
         Combinations<D, W> taps(job.mode);
         Block<D, W> block;
@@ -219,8 +221,8 @@ void points_packed(const Job& job, const Plane& image, const Plane& grad_out, vo
     constexpr int lanes = Lanes<W>::count;
     const std::int64_t maps = job.images * job.maps, blocks = blocks_of(job);
     std::vector<MatrixGradient<D>> result(job.grid ? 0 : static_cast<std::size_t>(maps));
-    parallel_for(job.images, job.threads, [&](std::int64_t n) {
-        Pack<D, T, W> pack(job);
+    const auto prepare = [&] { return Pack<D, T, W>(job); };
+    parallel_for(job.images, job.threads, prepare, [&](std::int64_t n, Pack<D, T, W>& pack) {
         const Axes<D, W> axes(job, pack.stride);
         Combinations<D, W> taps(job.mode, true);
         Block<D, W> block;

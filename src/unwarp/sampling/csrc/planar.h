@@ -17,16 +17,25 @@ inline void read_pair(const T* plane, const Axes<D, W>& axes, const Cell<D, W>& 
     }
 }
 
+// The pixels of a cell: bit d of a corner's number says whether it is the second along axis d.
 template <int A, int D, class T, class W>
-inline Vec<W> read_cell(const T* plane, const Axes<D, W>& axes, const Cell<D, W>& cell) {
-    Vec<W> low, high;
+inline void gather_corners(const T* plane, const Axes<D, W>& axes, const Cell<D, W>& cell, Vec<W>* corner) {
     if constexpr (A == 0) {
-        read_pair<D, T, W>(plane, axes, cell, low, high);
+        read_pair<D, T, W>(plane, axes, cell, corner[0], corner[1]);
     } else {
-        low = read_cell<A - 1, D, T, W>(plane, axes, cell);
-        high = read_cell<A - 1, D, T, W>(plane + axes.step[A], axes, cell);
+        gather_corners<A - 1, D, T, W>(plane, axes, cell, corner);
+        gather_corners<A - 1, D, T, W>(plane + axes.step[A], axes, cell, corner + (1 << A));
     }
-    return low * cell.low[A] + high * cell.high[A];
+}
+
+template <int A, int D, class W>
+inline Vec<W> blend(const Vec<W>* corner, const Cell<D, W>& cell) {
+    if constexpr (A < 0) {
+        return *corner;
+    } else {
+        const Vec<W> low = blend<A - 1, D, W>(corner, cell), high = blend<A - 1, D, W>(corner + (1 << A), cell);
+        return low * cell.low[A] + high * cell.high[A];
+    }
 }
 
 // A value and its derivative along each axis.
@@ -36,23 +45,28 @@ struct Tangent {
     Vec<W> slope[D];
 };
 
-template <bool WITHIN, int A, int D, class T, class W>
-inline Tangent<D, W> slope_cell(const T* plane, const Axes<D, W>& axes, const Cell<D, W>& cell) {
-    Tangent<D, W> result, first, second;
-    if constexpr (A == 0) {
-        read_pair<D, T, W>(plane, axes, cell, first.value, second.value);
+template <bool WITHIN, int A, int D, class W>
+inline Tangent<D, W> blend_slopes(const Vec<W>* corner, const Cell<D, W>& cell) {
+    Tangent<D, W> result;
+    if constexpr (A < 0) {
+        result.value = *corner;
     } else {
-        first = slope_cell<WITHIN, A - 1, D, T, W>(plane, axes, cell);
-        second = slope_cell<WITHIN, A - 1, D, T, W>(plane + axes.step[A], axes, cell);
+        const auto first = blend_slopes<WITHIN, A - 1, D, W>(corner, cell);
+        const auto second = blend_slopes<WITHIN, A - 1, D, W>(corner + (1 << A), cell);
+        const Vec<W> low = cell.low[A], high = cell.high[A];
+        result.value = first.value * low + second.value * high;
+        if constexpr (WITHIN)
+            result.slope[A] = second.value - first.value;
+        else
+            result.slope[A] = first.value * cell.low_slope[A] + second.value * cell.high_slope[A];
+        for (int d = 0; d < A; ++d) result.slope[d] = first.slope[d] * low + second.slope[d] * high;
     }
-    const Vec<W> low = cell.low[A], high = cell.high[A];
-    result.value = first.value * low + second.value * high;
-    if constexpr (WITHIN)
-        result.slope[A] = second.value - first.value;
-    else
-        result.slope[A] = first.value * cell.low_slope[A] + second.value * cell.high_slope[A];
-    for (int d = 0; d < A; ++d) result.slope[d] = first.slope[d] * low + second.slope[d] * high;
     return result;
+}
+
+template <int D, class W>
+inline Tangent<D, W> slope_of_corners(const Vec<W>* corner, const Cell<D, W>& cell) {
+    return cell.within ? blend_slopes<true, D - 1, D, W>(corner, cell) : blend_slopes<false, D - 1, D, W>(corner, cell);
 }
 
 template <int A, int D, class T, class W>
@@ -96,53 +110,63 @@ inline bool reads_nothing_outside(const Job& job) {
     return true;
 }
 
+// Values of one group of samples: calls `put` with each channel's.
+template <int D, class T, class W, class B, class Put>
+[[gnu::always_inline]] inline void read_group(
+    const Job& job, const Axes<D, W>& axes, const B& block, int at, const T* source, const Plane& image,
+    const Put& put) {
+    const std::int64_t channels = job.channels, to_next = image.channel_stride;
+    const double* const fill = job.fill;
+    Cell<D, W> cell;
+    if (job.mode == Mode::linear && find_cell<false, D, W>(axes, block, at, cell)) {
+        for (std::int64_t c = 0; c < channels; ++c) {
+            Vec<W> corner[1 << D];
+            gather_corners<D - 1, D, T, W>(source + c * to_next, axes, cell, corner);
+            Vec<W> value = blend<D - 1, D, W>(corner, cell);
+            if (fill) value += W(fill[c]) * (1 - cell.inside());
+            put(c, value);
+        }
+        return;
+    }
+    Taps<D, W> taps;
+    find_taps<D, W>(job, block, at, image.stride, 0, job.in_size[D - 1], taps);
+    const bool nothing = reads_nothing_outside<D>(job) && all(taps.inside == 0);
+    for (std::int64_t c = 0; c < channels; ++c) {
+        Vec<W> value{};
+        if (!nothing) value = read_taps<D - 1, D, T, W>(source + c * to_next, Int<W>{}, taps);
+        if (fill) value += W(fill[c]) * (1 - taps.inside);
+        put(c, value);
+    }
+}
+
 template <int D, class T, class W>
 void forward_planar(const Job& job, const Plane& image, const Plane& out) {
     constexpr int lanes = Lanes<W>::count;
-    const bool quiet_outside = reads_nothing_outside<D>(job);
     const std::int64_t pieces = pieces_of(job);
     parallel_for(job.images * job.maps * pieces, job.threads, [&](std::int64_t item) {
         const std::int64_t map = item / pieces;
         const T* source = static_cast<const T*>(image.data) + map / job.maps * image.batch_stride;
         T* target = static_cast<T*>(out.data) + map * out.batch_stride;
         const Axes<D, W> axes(job, image.stride);
-        const std::int64_t channels = job.channels, from_next = image.channel_stride, to_next = out.channel_stride;
-        const std::int64_t stride = out.stride[0];
-        const double* const fill = job.fill;
-        const bool linear = job.mode == Mode::linear;
+        const std::int64_t stride = out.stride[0], to_next = out.channel_stride;
         Block<D, W> block;
         for_blocks(job, item % pieces, [&](std::int64_t index) {
             locate<D, W>(job, map, index, block);
             for (int at = 0; at < block.count; at += lanes) {
                 const int count = block.count - at < lanes ? block.count - at : lanes;
                 T* to = target + (block.begin + at) * stride;
-                Cell<D, W> cell;
-                if (linear && find_cell<false, D, W>(axes, block, at, cell)) {
-                    for (std::int64_t c = 0; c < channels; ++c) {
-                        Vec<W> value = read_cell<D - 1, D, T, W>(source + c * from_next, axes, cell);
-                        if (fill) value += W(fill[c]) * (1 - cell.inside());
-                        store_some<T, W>(to + c * to_next, stride, value, count);
-                    }
-                    continue;
-                }
-                Taps<D, W> taps;
-                find_taps<D, W>(job, block, at, image.stride, 0, job.in_size[D - 1], taps);
-                const bool nothing = quiet_outside && all(taps.inside == 0);
-                for (std::int64_t c = 0; c < channels; ++c) {
-                    Vec<W> value{};
-                    if (!nothing) value = read_taps<D - 1, D, T, W>(source + c * from_next, Int<W>{}, taps);
-                    if (fill) value += W(fill[c]) * (1 - taps.inside);
+                read_group<D, T, W>(job, axes, block, at, source, image, [&](std::int64_t c, Vec<W> value) {
                     store_some<T, W>(to + c * to_next, stride, value, count);
-                }
+                });
             }
         });
     });
 }
 
 // Gradient of the position (along each axis, in pixels) of one group of samples, summed over the channels.
-template <int D, class T, class W>
+template <int D, class T, class W, class B>
 [[gnu::always_inline]] inline void slope_of_group(
-    const Job& job, const Axes<D, W>& axes, const Block<D, W>& block, int at, int count, const T* source,
+    const Job& job, const Axes<D, W>& axes, const B& block, int at, int count, const T* source,
     const Plane& image, const W* gradient, const Plane& grad_out, Vec<W>* slope) {
     for (int d = 0; d < D; ++d) slope[d] = Vec<W>{};
     const auto add = [&](std::int64_t c, const Tangent<D, W>& read) {
@@ -152,11 +176,9 @@ template <int D, class T, class W>
     Cell<D, W> cell;
     if (job.mode == Mode::linear && !job.fill && find_cell<true, D, W>(axes, block, at, cell)) {
         for (std::int64_t c = 0; c < job.channels; ++c) {
-            const T* plane = source + c * image.channel_stride;
-            if (cell.within)
-                add(c, slope_cell<true, D - 1, D, T, W>(plane, axes, cell));
-            else
-                add(c, slope_cell<false, D - 1, D, T, W>(plane, axes, cell));
+            Vec<W> corner[1 << D];
+            gather_corners<D - 1, D, T, W>(source + c * image.channel_stride, axes, cell, corner);
+            add(c, slope_of_corners<D, W>(corner, cell));
         }
         return;
     }

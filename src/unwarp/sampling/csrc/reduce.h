@@ -45,7 +45,8 @@ template <int D, class W>
 struct SlopeSums {
     Vec<W> sums[D + 1][D + 1] = {};
 
-    void add(const Job& job, std::int64_t map, const Block<D, W>& block, int at, const Vec<W>* given) {
+    template <class B>
+    void add(const Job& job, std::int64_t map, const B& block, int at, const Vec<W>* given) {
         Vec<W> slope[D];
         for (int d = 0; d < D; ++d) slope[d] = given[d];
         if (job.projective) {
@@ -65,7 +66,8 @@ struct SlopeSums {
         for (int d = 0; d < D; ++d) add_row(d, block, at, slope[d]);
     }
 
-    void add_row(int row, const Block<D, W>& block, int at, Vec<W> slope) {
+    template <class B>
+    void add_row(int row, const B& block, int at, Vec<W> slope) {
         for (int j = 0; j < D; ++j) sums[row][j] += slope * load<Vec<W>>(&block.output[j][at]);
         sums[row][D] += slope;
     }

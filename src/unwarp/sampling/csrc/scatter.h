@@ -73,12 +73,26 @@ struct Cells {
     }
 };
 
+// The first and the last pixel along the slowest axis that samples between two positions may touch.
+template <int D, class W>
+inline void reach_between(const Job& job, W least, W most, std::int64_t* reach) {
+    const std::int64_t count = job.in_size[D - 1];
+    const Padding padding = job.padding[D - 1];
+    const auto pixel = [](W position) {
+        return static_cast<std::int64_t>(std::floor(std::clamp(position, -W(farthest), W(farthest))));
+    };
+    reach[0] = pixel(least) - most_taps, reach[1] = pixel(most) + most_taps;
+    const bool folds = padding == Padding::reflection || padding == Padding::wrap;
+    if (folds && (reach[0] < 0 || reach[1] >= count)) reach[0] = 0, reach[1] = count - 1;
+    if (padding == Padding::border)
+        for (int end = 0; end < 2; ++end) reach[end] = std::clamp<std::int64_t>(reach[end], 0, count - 1);
+}
+
 // For each block, the first and the last pixel along the slowest axis that it may touch.
 template <int D, class W>
 inline std::vector<std::int64_t> reach_of_blocks(const Job& job) {
-    const std::int64_t blocks = blocks_of(job), maps = job.images * job.maps, count = job.in_size[D - 1];
+    const std::int64_t blocks = blocks_of(job), maps = job.images * job.maps;
     std::vector<std::int64_t> reach(static_cast<std::size_t>(2 * maps * blocks));
-    const bool folds = job.padding[D - 1] == Padding::reflection || job.padding[D - 1] == Padding::wrap;
     parallel_for(maps * blocks, job.threads, [&](std::int64_t item) {
         Block<D, W> block;
         locate<D, W>(job, item / blocks, item % blocks, block);
@@ -87,38 +101,81 @@ inline std::vector<std::int64_t> reach_of_blocks(const Job& job) {
             least = std::min(least, block.position[D - 1][i]);  // a NaN never replaces it
             most = std::max(most, block.position[D - 1][i]);
         }
-        std::int64_t first = static_cast<std::int64_t>(std::floor(least)) - most_taps;
-        std::int64_t last = static_cast<std::int64_t>(std::floor(most)) + most_taps;
-        if (folds && (first < 0 || last >= count)) first = 0, last = count - 1;
-        if (job.padding[D - 1] == Padding::border) {
-            first = std::clamp<std::int64_t>(first, 0, count - 1);
-            last = std::clamp<std::int64_t>(last, 0, count - 1);
-        }
-        reach[static_cast<std::size_t>(2 * item)] = first;
-        reach[static_cast<std::size_t>(2 * item + 1)] = last;
+        reach_between<D, W>(job, least, most, &reach[static_cast<std::size_t>(2 * item)]);
     });
     return reach;
 }
 
+// Slabs of one image: enough for all threads, where there are more of those than images.
+template <int D>
+inline std::int64_t slabs_of(const Job& job) {
+    if (job.threads == 1 || job.images >= 4 * job.threads) return 1;
+    // At least two pixels each, for the pairs of a line.
+    const std::int64_t most = std::max<std::int64_t>(1, job.in_size[D - 1] / 2);
+    return std::clamp<std::int64_t>(4 * job.threads / job.images, 1, most);
+}
+
+// Gives the gradients of blocks of samples to the pixels [low, high) along the last axis.
+template <int D, class W>
+class Giver {
+   public:
+    Giver(const Job& job, const Plane& grad_image, std::int64_t low, std::int64_t high)
+        : job(job), grad_image(grad_image), low(low), high(high), axes(job, grad_image.stride, low, high),
+          in_cells(job.mode == Mode::linear && grad_image.stride[0] == 1 && job.in_size[0] > 1), taps(job.mode),
+          value(taps.offset.size()) {}
+
+    // `gradient(c, stride)` points to that of the block's first sample in channel c.
+    template <class Gradient>
+    void give(const Block<D, W>& block, W* target, const Gradient& gradient) {
+        const bool found = in_cells && cells.find(axes, block);
+        if (!found) taps.template find<false>(job, axes, block, grad_image.stride, low, high);
+        for (std::int64_t c = 0; c < job.channels; ++c) {
+            std::int64_t stride;
+            const W* g = gradient(c, stride);
+            W* plane = target + c * grad_image.channel_stride;
+            if (found)
+                cells.give(block.count, g, stride, plane);
+            else
+                give_taps(block.count, g, stride, plane);
+        }
+    }
+
+   private:
+    const Job& job;
+    const Plane& grad_image;
+    const std::int64_t low, high;
+    const Axes<D, W> axes;
+    const bool in_cells;
+    Cells<D, W> cells;
+    Combinations<D, W> taps;
+    std::vector<W> value;
+
+    void give_taps(int count, const W* g, std::int64_t stride, W* plane) {
+        for (int k = 0; k < taps.count; ++k)
+            for (int i = 0; i < count; ++i) {
+                const auto at = static_cast<std::size_t>(k * block_size + i);
+                const W weight = taps.weight[at];
+                value[at] = weight != 0 ? weight * g[i * stride] : W(0);
+            }
+        if (taps.count == 4)
+            unwarp::UNWARP_ISA::give<4>(taps, value, count, plane);
+        else if (taps.count == 8)
+            unwarp::UNWARP_ISA::give<8>(taps, value, count, plane);
+        else
+            unwarp::UNWARP_ISA::give<0>(taps, value, count, plane);
+    }
+};
+
 template <int D, class W>
 void scatter_planar(const Job& job, const Plane& grad_out, const Plane& grad_image) {
-    const std::int64_t blocks = blocks_of(job), extent = job.in_size[D - 1];
-    std::int64_t slabs = 1;
-    if (job.threads > 1 && job.images < 4 * job.threads)
-        // At least two pixels each, for the pairs of a line.
-        slabs = std::clamp<std::int64_t>(4 * job.threads / job.images, 1, std::max<std::int64_t>(1, extent / 2));
+    const std::int64_t blocks = blocks_of(job), extent = job.in_size[D - 1], slabs = slabs_of<D>(job);
     const auto reach = slabs > 1 ? reach_of_blocks<D, W>(job) : std::vector<std::int64_t>();
-    const bool in_cells = job.mode == Mode::linear && grad_image.stride[0] == 1 && job.in_size[0] > 1;
-
     parallel_for(job.images * slabs, job.threads, [&](std::int64_t item) {
         const std::int64_t image = item / slabs, slab = item % slabs;
         const std::int64_t low = slab * extent / slabs, high = (slab + 1) * extent / slabs;
         W* target = static_cast<W*>(grad_image.data) + image * grad_image.batch_stride;
         Block<D, W> block;
-        Cells<D, W> cells;
-        Combinations<D, W> taps(job.mode);
-        std::vector<W> value(taps.offset.size());
-        const Axes<D, W> axes(job, grad_image.stride, low, high);
+        Giver<D, W> giver(job, grad_image, low, high);
         for (std::int64_t map = image * job.maps; map < (image + 1) * job.maps; ++map) {
             const W* gradient = static_cast<const W*>(grad_out.data) + map * grad_out.batch_stride;
             for (std::int64_t index = 0; index < blocks; ++index) {
@@ -127,30 +184,10 @@ void scatter_planar(const Job& job, const Plane& grad_out, const Plane& grad_ima
                     if (reach[at] >= high || reach[at + 1] < low) continue;
                 }
                 locate<D, W>(job, map, index, block);
-                if (in_cells && cells.find(axes, block)) {
-                    for (std::int64_t c = 0; c < job.channels; ++c)
-                        cells.give(
-                            block.count, gradient + c * grad_out.channel_stride + block.begin * grad_out.stride[0],
-                            grad_out.stride[0], target + c * grad_image.channel_stride);
-                    continue;
-                }
-                taps.template find<false>(job, axes, block, grad_image.stride, low, high);
-                for (std::int64_t c = 0; c < job.channels; ++c) {
-                    const W* g = gradient + c * grad_out.channel_stride + block.begin * grad_out.stride[0];
-                    for (int k = 0; k < taps.count; ++k)
-                        for (int i = 0; i < block.count; ++i) {
-                            const auto at = static_cast<std::size_t>(k * block_size + i);
-                            const W weight = taps.weight[at];
-                            value[at] = weight != 0 ? weight * g[i * grad_out.stride[0]] : W(0);
-                        }
-                    W* plane = target + c * grad_image.channel_stride;
-                    if (taps.count == 4)
-                        give<4>(taps, value, block.count, plane);
-                    else if (taps.count == 8)
-                        give<8>(taps, value, block.count, plane);
-                    else
-                        give<0>(taps, value, block.count, plane);
-                }
+                giver.give(block, target, [&](std::int64_t c, std::int64_t& stride) {
+                    stride = grad_out.stride[0];
+                    return gradient + c * grad_out.channel_stride + block.begin * stride;
+                });
             }
         }
     });

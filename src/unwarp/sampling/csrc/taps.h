@@ -80,9 +80,9 @@ inline std::int64_t fold(std::int64_t index, std::int64_t count, Padding padding
 }
 
 // Taps outside the picture, or along the last axis outside [low, high), have weight 0 and read something inside.
-template <int D, class W>
+template <int D, class W, class B>
 inline void find_taps(
-    const Job& job, const Block<D, W>& block, int at, const std::int64_t* stride, std::int64_t low, std::int64_t high,
+    const Job& job, const B& block, int at, const std::int64_t* stride, std::int64_t low, std::int64_t high,
     Taps<D, W>& taps) {
     using V = Vec<W>;
     using I = Int<W>;

@@ -1,0 +1,66 @@
+"""Antialiasing: where a map shrinks, a sample is the mean over the part of the picture that its output pixel covers.
+
+A *footprint* is a sample's point with its change per output pixel along each axis: `[..., D, D+1]`, the changes (in
+columns x, y, z) before the point, all in normalised input coordinates. The output pixel is cut into cells that are one
+input pixel long, the last along each axis as long as what is left; a probe in the middle of each cell reads the
+picture, and the sample is their mean, weighted by the cells' sizes. Shrinking by a whole number thus gives the mean of
+exactly the pixels covered, and where nothing shrinks there is one probe, the sample itself. Gradients take the probes'
+places within the output pixel as given.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import product
+
+import torch
+from torch import Tensor
+
+# A sample has at most about this many probes (64 × 64, 16 × 16 × 16): beyond, they lie farther apart than a pixel.
+MOST_PROBES = 4096.0
+# A shrinking this close to a whole number is that number: rounding shall not cost another row of probes.
+_WHOLE = 1e-4
+# Input pixels per output pixel; more are not told apart.
+_MOST_SHRINK = 1e6
+
+
+def footprints_of_grid(grid: Tensor, ndim: int) -> Tensor:
+    """Footprints `[..., *out, D, D+1]` of a `grid [..., *out, D]`, by differences between neighbouring samples."""
+    steps = [_difference(grid, -2 - axis) for axis in range(ndim)]
+    return torch.stack([*steps, grid], dim=-1)
+
+
+def footprints_of_map(grid: Tensor, jacobian: Tensor, size: Sequence[int]) -> Tensor:
+    """Footprints `[..., *out, D, D+1]` of a map's `grid [..., *out, D]` and `jacobian [..., *out, D, D]` there."""
+    steps = jacobian * jacobian.new_tensor([2 / extent for extent in reversed(size)])
+    return torch.cat([steps, grid.unsqueeze(-1)], dim=-1)
+
+
+def probes(footprints: Tensor, in_size: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Weights `[...]` and normalised points `[..., D]` of the probes of `footprints [..., D, D+1]`, one by one."""
+    ndim = len(in_size)
+    steps, point = footprints[..., :-1], footprints[..., -1]
+    known = torch.isfinite(footprints).all(-1).all(-1)
+    point = torch.where(known.unsqueeze(-1), point, torch.full_like(point, torch.nan))
+    steps = torch.where(known[..., None, None], steps, torch.zeros_like(steps))
+
+    half = steps.new_tensor([extent / 2 for extent in reversed(in_size)]).unsqueeze(-1)
+    shrink = (steps.detach() * half).square().sum(-2).clamp_max(_MOST_SHRINK**2).sqrt().clamp_min(1)
+    volume = shrink.prod(-1, keepdim=True)
+    shrink = torch.where(volume > MOST_PROBES, shrink * (MOST_PROBES / volume) ** (1 / ndim), shrink).clamp_min(1)
+    nearest = shrink.round()
+    shrink = torch.where((shrink - nearest).abs() <= _WHOLE, nearest, shrink)
+
+    counts = [int(shrink[..., axis].amax().ceil()) if shrink.numel() else 0 for axis in range(ndim)]
+    for cell in product(*(range(count) for count in counts)):
+        begin = (shrink.new_tensor(cell) / shrink).clamp_max(1)
+        end = ((shrink.new_tensor(cell) + 1) / shrink).clamp_max(1)
+        offset = (begin + end) / 2 - 0.5
+        yield (end - begin).prod(-1), point + (steps * offset.unsqueeze(-2)).sum(-1)
+
+
+def _difference(grid: Tensor, axis: int) -> Tensor:
+    if grid.shape[axis] == 1:
+        return torch.zeros_like(grid)
+    ahead = grid.diff(dim=axis)
+    first, last = ahead.narrow(axis, 0, 1), ahead.narrow(axis, -1, 1)
+    between = (ahead.narrow(axis, 0, ahead.shape[axis] - 1) + ahead.narrow(axis, 1, ahead.shape[axis] - 1)) / 2
+    return torch.cat([first, between, last], dim=axis)
