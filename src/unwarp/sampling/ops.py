@@ -6,6 +6,7 @@ It is linear in the image, so the gradient of the image is the transposed operat
 these same operators again. Only the second derivative with respect to coordinates is left to the reference.
 """
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -140,11 +141,16 @@ def _operator(name: str, backward: Callable[..., Any]) -> Callable[..., Tensor]:
             folded[-1] = arguments[-1]
         return call(*folded).unflatten(0, (info.batch_size, -1)), 0
 
+    def forward(*arguments: Any) -> Tensor:
+        return overload(*arguments)
+
+    # torch asks for it at every call; finding it out takes longer than a small warp.
+    forward.__signature__ = inspect.signature(forward)  # pyright: ignore[reportFunctionMemberAccess]
     function = type(
         name,
         (torch.autograd.Function,),
         {
-            "forward": staticmethod(overload),
+            "forward": staticmethod(forward),
             "setup_context": staticmethod(_keep),
             "backward": staticmethod(backward),
             "vmap": staticmethod(mapped),

@@ -96,10 +96,13 @@ struct How {
     int threads;
 };
 
-double entry(const Array& matrix, std::int64_t map, int row, int column) {
-    const std::int64_t at = map * matrix.stride(0) + row * matrix.stride(1) + column * matrix.stride(2);
-    return element_of(matrix) == Element::f64 ? static_cast<const double*>(matrix.data())[at]
-                                              : static_cast<double>(static_cast<const float*>(matrix.data())[at]);
+// Calls `work` with a pointer to the array's numbers.
+template <class Work>
+void with_numbers(const Array& array, const Work& work) {
+    if (element_of(array) == Element::f64)
+        work(static_cast<double*>(array.data()));
+    else
+        work(static_cast<float*>(array.data()));
 }
 
 // What a normalised matrix's entry is multiplied by to take centred output samples to centred input pixels.
@@ -162,15 +165,21 @@ Reading reading(const Array& image, const Array& out, const Array& points, bool 
          "wanted matrices [N * K, D or D + 1, D + 1]");
     job.projective = points.shape(1) == side;
     result.matrix.resize(static_cast<std::size_t>(maps) * side * side);
-    std::size_t at = 0;
-    for (std::int64_t map = 0; map < maps; ++map)
+    with_numbers(points, [&](const auto* entries) {
+        const std::int64_t to_map = points.stride(0), to_row = points.stride(1), to_column = points.stride(2);
         for (int row = 0; row <= job.ndim; ++row)
-            for (int column = 0; column <= job.ndim; ++column, ++at) {
-                if (row < job.ndim || job.projective)
-                    result.matrix[at] = entry(points, map, row, column) * factor(job, row, column);
-                else
-                    result.matrix[at] = column == job.ndim;
+            for (int column = 0; column <= job.ndim; ++column) {
+                const double change = factor(job, row, column);
+                double* to = result.matrix.data() + row * (job.ndim + 1) + column;
+                const auto* from = entries + row * to_row + column * to_column;
+                for (std::int64_t map = 0; map < maps; ++map, to += side * side) {
+                    if (row < job.ndim || job.projective)
+                        *to = static_cast<double>(from[map * to_map]) * change;
+                    else
+                        *to = column == job.ndim;
+                }
             }
+    });
     job.matrix = result.matrix.data();
     return result;
 }
@@ -207,18 +216,14 @@ void backward_points(
     std::vector<double> gradient(read.matrix.size());
     kernels().backward_points(job, plane_of(image), plane_of(grad_out), gradient.data(), wide);
     const int rows = job.ndim + (job.projective ? 1 : 0), columns = job.ndim + 1;
-    std::size_t to = 0;
-    for (std::int64_t map = 0; map < job.images * job.maps; ++map)
-        for (int row = 0; row < rows; ++row)
-            for (int column = 0; column < columns; ++column, ++to) {
-                const double value =
-                    gradient[static_cast<std::size_t>((map * columns + row) * columns + column)] *
-                    factor(job, row, column);
-                if (element_of(grad_points) == Element::f64)
-                    static_cast<double*>(grad_points.data())[to] = value;
-                else
-                    static_cast<float*>(grad_points.data())[to] = static_cast<float>(value);
-            }
+    with_numbers(grad_points, [&](auto* to) {
+        for (std::int64_t map = 0; map < job.images * job.maps; ++map)
+            for (int row = 0; row < rows; ++row)
+                for (int column = 0; column < columns; ++column) {
+                    const auto at = static_cast<std::size_t>((map * columns + row) * columns + column);
+                    *to++ = static_cast<std::remove_reference_t<decltype(*to)>>(gradient[at] * factor(job, row, column));
+                }
+    });
 }
 
 }  // namespace
