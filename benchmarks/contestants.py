@@ -1,7 +1,8 @@
-"""Ways to warp a batch by affine matrices, ours and others', that give the same numbers.
+"""Ways to warp a batch, ours and others', that give the same numbers.
 
-Each is a function of an image `[N, C, *in]` and normalised pull matrices `[N, D, D+1]`, with linear interpolation and
-zeros outside. Those whose package is missing are left out.
+Each is a function of an image `[N, C, *in]`, what the kind of warp is given (normalised pull matrices `[N, D, D+1]`, if
+nothing else is said) and the size of the output, with linear interpolation and zeros outside. Those whose package is
+missing are left out.
 """
 
 # Packages that may be missing, and that say little about their types.
@@ -16,40 +17,95 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import unwarp
-from unwarp.coordinates import matrix_in_pixels
+from unwarp.coordinates import identity_grid, matrix_in_pixels
 
-Warp = Callable[[Tensor, Tensor], Tensor]
+Size = Sequence[int]
+Warp = Callable[[Tensor, Tensor, Size], Tensor]
 DIFFERENTIABLE = ("unwarp", "torch", "torch compiled", "kornia", "monai", "deepali", "interpol")
 
 
-def contestants(ndim: int, *, compiled: bool) -> dict[str, Warp]:
-    """Those that are installed and can do that many dimensions, ours first."""
-    found: dict[str, Warp] = {"unwarp": _unwarp, "torch": _torch}
+def contestants(kind: str, ndim: int, *, compiled: bool) -> dict[str, Warp]:
+    """Those that are installed and can do that kind of warp in that many dimensions, ours first."""
+    packages: dict[str, tuple[str, Warp]] = {}
+    if kind == "affine":
+        found: dict[str, Warp] = {"unwarp": _unwarp, "torch": _torch}
+        packages["scipy"] = ("scipy", _scipy)
+        if ndim > 1:
+            packages |= {"kornia": ("kornia", _kornia), "monai": ("monai", _monai)}
+            packages |= {"deepali": ("deepali", _deepali), "interpol": ("interpol", _interpol)}
+        if ndim == 2:
+            packages["opencv"] = ("cv2", _opencv)
+    elif kind == "crops":
+        found = {"unwarp": _unwarp_crops, "torch": _torch_crops}
+    elif kind == "homography":
+        found = {"unwarp": _unwarp, "torch": _torch_homography}
+        packages = {"kornia": ("kornia", _kornia_homography), "opencv": ("cv2", _opencv)}
+    elif kind == "spline":
+        found = {"unwarp": _unwarp_spline, "torch": _torch_spline}
+    else:
+        found = {"unwarp": _unwarp_shrunk, "torch": _torch_shrunk}
     if compiled:
         torch._dynamo.reset()
-        found["torch compiled"] = torch.compile(_torch, dynamic=False)
-    others: dict[str, tuple[str, Warp]] = {
-        "kornia": ("kornia", _kornia),
-        "monai": ("monai", _monai),
-        "deepali": ("deepali", _deepali),
-        "interpol": ("interpol", _interpol),
-        "scipy": ("scipy", _scipy),
-    }
-    if ndim == 2:
-        others["opencv"] = ("cv2", _opencv)
-    return found | {name: warp for name, (package, warp) in others.items() if find_spec(package)}
+        found["torch compiled"] = torch.compile(found["torch"], dynamic=False)
+    return found | {name: warp for name, (package, warp) in packages.items() if find_spec(package)}
 
 
-def _unwarp(image: Tensor, matrix: Tensor) -> Tensor:
-    return unwarp.warp(image, unwarp.LinearMap(matrix))
+def _unwarp(image: Tensor, matrix: Tensor, size: Size) -> Tensor:
+    return unwarp.warp(image, unwarp.LinearMap(matrix), size)
 
 
-def _torch(image: Tensor, matrix: Tensor) -> Tensor:
-    grid = F.affine_grid(matrix, list(image.shape), align_corners=False)
+def _torch(image: Tensor, matrix: Tensor, size: Size) -> Tensor:
+    if image.ndim == 3:  # a line is a picture one pixel high
+        matrix = F.pad(matrix, (0, 1, 0, 1))[:, :, [0, 2, 1]] + matrix.new_tensor([[0, 0, 0], [0, 1, 0]])
+        return _torch(image.unsqueeze(2), matrix, (1, *size)).squeeze(2)
+    grid = F.affine_grid(matrix, [*image.shape[:2], *size], align_corners=False)
     return F.grid_sample(image, grid, align_corners=False)
 
 
-def _kornia(image: Tensor, matrix: Tensor) -> Tensor:
+def _unwarp_crops(image: Tensor, matrix: Tensor, size: Size) -> Tensor:
+    return unwarp.warp(image, unwarp.LinearMap(matrix), size)  # matrix [N, K, D, D+1]
+
+
+def _torch_crops(image: Tensor, matrix: Tensor, size: Size) -> Tensor:
+    copies = image.repeat_interleave(matrix.shape[1], 0)
+    return _torch(copies, matrix.flatten(0, 1), size).unflatten(0, matrix.shape[:2])
+
+
+def _torch_homography(image: Tensor, matrix: Tensor, size: Size) -> Tensor:
+    points = F.pad(identity_grid(size).flatten(0, -2), (0, 1), value=1.0) @ matrix.transpose(1, 2)
+    grid = (points[..., :-1] / points[..., -1:]).unflatten(1, tuple(size))
+    return F.grid_sample(image, grid, align_corners=False)
+
+
+def _kornia_homography(image: Tensor, matrix: Tensor, size: Size) -> Tensor:
+    from kornia.geometry.transform import warp_perspective
+
+    return warp_perspective(image, torch.linalg.inv(_in_pixels(matrix, image.shape[2:])), size, align_corners=True)
+
+
+_SPLINE = unwarp.ThinPlateSpline((4, 4))
+
+
+def _unwarp_spline(image: Tensor, theta: Tensor, size: Size) -> Tensor:
+    return unwarp.warp(image, _SPLINE(theta), size)
+
+
+def _torch_spline(image: Tensor, theta: Tensor, size: Size) -> Tensor:
+    return F.grid_sample(image, _SPLINE(theta).grid(size), align_corners=False)
+
+
+def _unwarp_shrunk(image: Tensor, matrix: Tensor, size: Size) -> Tensor:
+    return unwarp.warp(image, unwarp.LinearMap(matrix), size, antialias=True)
+
+
+def _torch_shrunk(image: Tensor, matrix: Tensor, size: Size) -> Tensor:
+    # As many samples as pixels are read, then their means.
+    shrink = image.shape[-1] // size[-1]
+    fine = _torch(image, matrix, [extent * shrink for extent in size])
+    return F.avg_pool2d(fine, shrink)
+
+
+def _kornia(image: Tensor, matrix: Tensor, size: Size) -> Tensor:
     from kornia.geometry.transform import warp_affine, warp_affine3d
 
     push = torch.linalg.inv(_in_pixels(matrix, image.shape[2:]))[:, :-1]
@@ -57,14 +113,14 @@ def _kornia(image: Tensor, matrix: Tensor) -> Tensor:
     return warp(image, push, tuple(image.shape[2:]), align_corners=True)
 
 
-def _monai(image: Tensor, matrix: Tensor) -> Tensor:
+def _monai(image: Tensor, matrix: Tensor, size: Size) -> Tensor:
     from monai.networks.layers import AffineTransform
 
     layer = AffineTransform(image.shape[2:], normalized=True, align_corners=False, reverse_indexing=False)
     return layer(image, matrix)
 
 
-def _deepali(image: Tensor, matrix: Tensor) -> Tensor:
+def _deepali(image: Tensor, matrix: Tensor, size: Size) -> Tensor:
     import deepali.core.functional as U
     from deepali.core import Grid
 
@@ -73,7 +129,7 @@ def _deepali(image: Tensor, matrix: Tensor) -> Tensor:
     return U.grid_sample(image, points.unflatten(1, image.shape[2:]), align_corners=False, padding="zeros")
 
 
-def _interpol(image: Tensor, matrix: Tensor) -> Tensor:
+def _interpol(image: Tensor, matrix: Tensor, size: Size) -> Tensor:
     import interpol
 
     voxels = _reversed(_in_pixels(matrix, image.shape[2:]))
@@ -81,7 +137,7 @@ def _interpol(image: Tensor, matrix: Tensor) -> Tensor:
     return interpol.grid_pull(image, grid, interpolation="linear", bound="zero", extrapolate=True)
 
 
-def _scipy(image: Tensor, matrix: Tensor) -> Tensor:
+def _scipy(image: Tensor, matrix: Tensor, size: Size) -> Tensor:
     from scipy.ndimage import affine_transform
 
     voxels = _reversed(_in_pixels(matrix, image.shape[2:])).numpy()
@@ -93,20 +149,24 @@ def _scipy(image: Tensor, matrix: Tensor) -> Tensor:
     return torch.from_numpy(out)
 
 
-def _opencv(image: Tensor, matrix: Tensor) -> Tensor:
+def _opencv(image: Tensor, matrix: Tensor, size: Size) -> Tensor:
     import cv2
 
     cv2.setNumThreads(torch.get_num_threads())
-    pull = _in_pixels(matrix.double(), image.shape[2:])[:, :2].numpy()
+    pull = _in_pixels(matrix.double(), image.shape[2:]).numpy()
+    affine, width_and_height = matrix.shape[1] == 2, (image.shape[3], image.shape[2])
     out = []
     # OpenCV's own layout, so that nothing is copied for it.
     for picture, one in zip(image.permute(0, 2, 3, 1).numpy(), pull, strict=True):
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        out.append(cv2.warpAffine(picture, one, (image.shape[3], image.shape[2]), flags=flags))
+        if affine:
+            out.append(cv2.warpAffine(picture, one[:2], width_and_height, flags=flags))
+        else:
+            out.append(cv2.warpPerspective(picture, one, width_and_height, flags=flags))
     return torch.from_numpy(np.stack(out).reshape(image.permute(0, 2, 3, 1).shape)).permute(0, 3, 1, 2)
 
 
-def _in_pixels(matrix: Tensor, size: Sequence[int]) -> Tensor:
+def _in_pixels(matrix: Tensor, size: Size) -> Tensor:
     return matrix_in_pixels(unwarp.LinearMap(matrix).homogeneous, size, size)
 
 

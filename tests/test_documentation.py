@@ -1,11 +1,14 @@
 """What the documents promise, tried."""
 
+import json
 import re
 import runpy
 from pathlib import Path
 
 import pytest
 import torch
+
+from benchmarks.summary import FIGURES, with_table
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -25,6 +28,11 @@ def test_the_python_of_the_readme_runs() -> None:
 def test_links_lead_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
         assert (document.parent / target).exists(), target
+
+
+def test_the_readmes_table_of_speed_is_that_of_the_stored_figures() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert readme == with_table(readme, json.loads(FIGURES.read_text()))
 
 
 def test_the_commands_of_the_documents_exist() -> None:

@@ -52,9 +52,16 @@ class SplineMap(Map):
         lead = len(self.batch)
         flat = points.reshape(*points.shape[:lead], -1, self.ndim)
         basis = torch.cat([radial(flat, self.control), torch.ones_like(flat[..., :1]), flat], dim=-1)
+        coefficients = torch.cat([self.weights, self.affine], dim=-2)
         # Matmul would follow autocast into half precision.
         with torch.autocast(self.device.type, enabled=False):
-            displacement = basis @ torch.cat([self.weights, self.affine], dim=-2)
+            if all(extent == 1 for extent in points.shape[:lead]):
+                # Points that all maps share: one product for all, where a batched one would copy the basis for each.
+                columns = coefficients.flatten(0, lead - 1).transpose(0, 1).flatten(1)
+                product = basis.flatten(0, lead) @ columns
+                displacement = product.unflatten(-1, (-1, self.ndim)).transpose(0, 1).unflatten(0, self.batch)
+            else:
+                displacement = basis @ coefficients
         return (flat + displacement).reshape(*displacement.shape[:lead], *points.shape[lead:])
 
     def jacobian(self, points: Tensor) -> Tensor:
@@ -86,6 +93,7 @@ class SplineMap(Map):
 
 def radial(points: Tensor, control: Tensor) -> Tensor:
     """`U(|p - c|)`, shape `[..., Q, L]`, of `points [..., Q, D]` and `control [L, D]`."""
-    squared = (points.unsqueeze(-2) - control).square().sum(-1).clamp_min(_NEAREST)
+    distances = [(points[..., d, None] - control[:, d]).square() for d in range(control.shape[-1])]
+    squared = sum(distances[1:], start=distances[0]).clamp_min(_NEAREST)
     ndim = control.shape[-1]
     return {1: lambda: squared**1.5, 2: lambda: 0.5 * squared * squared.log(), 3: squared.sqrt}[ndim]()
