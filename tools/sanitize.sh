@@ -16,5 +16,5 @@ site="$("$here/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purel
 # Python itself frees little at its end; leaks are not what is looked for. The interpreter must load the runtimes first.
 export ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1
 LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libstdc++.so)" \
-  "$here/bin/python" -m pytest tests/sampling/test_kernels.py tests/sampling/test_ops.py tests/sampling/test_splines.py \
+  "$here/bin/python" -m pytest tests/sampling/test_kernels.py tests/sampling/test_antialias.py tests/sampling/test_ops.py tests/sampling/test_splines.py \
   -p no:cacheprovider "$@"
