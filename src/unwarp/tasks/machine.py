@@ -1,6 +1,5 @@
 """What a result was made on."""
 
-import os
 import platform
 import subprocess
 from pathlib import Path
@@ -33,10 +32,14 @@ def _processor() -> str:
 
 
 def _commit() -> str | None:
-    source = Path(__file__).parent
-    command = ["git", "-C", str(source), "describe", "--always", "--dirty", "--abbrev=12"]
+    """That of the source tree; None for an installed package, also one that lies in somebody's repository."""
+    source = Path(__file__)
+    tracked = ("ls-files", "--error-unmatch", source.name)
+    describe = ("describe", "--always", "--dirty", "--abbrev=12")
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | {"LC_ALL": "C"})
+        for words in (tracked, describe):
+            command = ["git", "-C", str(source.parent), *words]
+            answer = subprocess.run(command, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
     return answer.stdout.strip()
