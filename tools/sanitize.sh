@@ -11,7 +11,7 @@ rm -rf "$here"
 site="$("$here/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 # The other environment's packages, but not what its .pth files do: unwarp itself comes from here.
 "$main/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > "$site/others.pth"
-"$main/bin/pip" install -q --no-deps --target "$site" -C cmake.define.UNWARP_SANITIZE=address,undefined .
+"$main/bin/pip" install -q --no-deps --target "$site" -C build-dir="$here/objects" -C cmake.define.UNWARP_SANITIZE=address,undefined .
 
 # Python itself frees little at its end; leaks are not what is looked for. The interpreter must load the runtimes first.
 export ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from unwarp.maps import ChainMap, LinearMap, Map, SplineMap
-    from unwarp.nn import SpatialTransformer, diagnose
+    from unwarp.nn import Cascade, SpatialTransformer, diagnose
     from unwarp.sampling import sample
     from unwarp.transforms import (
         Affine,
@@ -33,6 +33,7 @@ _HOME = {
     "Affine": "transforms",
     "Attention": "transforms",
     "Bounded": "transforms",
+    "Cascade": "nn",
     "ChainMap": "maps",
     "LinearMap": "maps",
     "Map": "maps",
@@ -54,6 +55,7 @@ __all__ = [
     "Affine",
     "Attention",
     "Bounded",
+    "Cascade",
     "ChainMap",
     "LinearMap",
     "Map",

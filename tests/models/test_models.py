@@ -66,7 +66,8 @@ def test_transformers_in_a_row_read_the_original_image_through_the_composed_map(
 
 def test_several_transformers_are_built_in_a_row() -> None:
     model = build_model("st-cnn", (1, 42, 42), 10, num_transformers=3, crop=(30, 30))
-    assert len(model.transformers) == 3
+    assert model.cascade is not None
+    assert len(model.cascade.transformers) == 3
     assert model(torch.rand(2, 1, 42, 42)).shape == (2, 10)
 
 

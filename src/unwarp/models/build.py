@@ -61,6 +61,7 @@ def build_model(
     *,
     transform: Transform | None = None,
     num_transformers: int = 1,
+    passes: int = 1,
     crop: Sequence[int] | None = None,
     leash: float = 1.0,
     window: float = 1.0,
@@ -77,6 +78,7 @@ def build_model(
         num_classes: number of classes.
         transform: what theta of the spatial transformers means; affine if None.
         num_transformers: how many follow each other, in the "st-" models.
+        passes: how often they are gone through; see `Cascade`.
         crop: spatial size of their output; that of the images if None.
         leash: see `SpatialTransformer`.
         window: of the first transformer; see `SpatialTransformer`. The others start with all that it shows.
@@ -106,7 +108,7 @@ def build_model(
             backbone = convnet(in_shape, num_classes, dropout=dropout)
         else:
             backbone = {"fcn": fcn, "cnn": cnn}[base](in_shape, num_classes, parameters=left, dropout=dropout)
-    return Classifier(backbone, transformers)
+    return Classifier(backbone, transformers, passes)
 
 
 def _localization(base: str, in_shape: Sequence[int], transform: Transform) -> Localization:

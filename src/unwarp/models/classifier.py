@@ -6,7 +6,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from unwarp.maps import Map
-from unwarp.nn import SpatialTransformer
+from unwarp.nn import Cascade, SpatialTransformer
 
 
 class Straightened(NamedTuple):
@@ -17,19 +17,17 @@ class Straightened(NamedTuple):
 
 
 class Classifier(nn.Module):
-    """Spatial transformers, one after the other, and a backbone that classifies what they show.
-
-    Every transformer looks at the output of the one before it; the maps are composed, so that each reads the original
-    image and nothing is resampled twice.
+    """A cascade of spatial transformers, and a backbone that classifies what it shows.
 
     Args:
         backbone: a module from `[N, C, *size]` to logits `[N, classes]`.
-        transformers: none for a plain network.
+        transformers: of the cascade; none for a plain network.
+        passes: see `Cascade`.
     """
 
-    def __init__(self, backbone: nn.Module, transformers: Sequence[SpatialTransformer] = ()) -> None:
+    def __init__(self, backbone: nn.Module, transformers: Sequence[SpatialTransformer] = (), passes: int = 1) -> None:
         super().__init__()
-        self.transformers = nn.ModuleList(transformers)
+        self.cascade = Cascade(transformers, passes) if transformers else None
         self.backbone = backbone
 
     def forward(self, image: Tensor) -> Tensor:
@@ -38,10 +36,7 @@ class Classifier(nn.Module):
 
     def straighten(self, image: Tensor) -> Straightened:
         """What the backbone sees of `image [N, C, *in]`."""
-        seen, pull = image, None
-        for transformer in self.transformers:
-            assert isinstance(transformer, SpatialTransformer)
-            _, step = transformer.locate(seen)
-            pull = step if pull is None else pull @ step
-            seen = transformer.warp(image, pull)
-        return Straightened(seen, pull)
+        if self.cascade is None:
+            return Straightened(image, None)
+        aligned = self.cascade.align(image)
+        return Straightened(aligned.image, aligned.pull)

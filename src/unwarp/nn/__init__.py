@@ -1,11 +1,14 @@
 """Modules: the spatial transformer, the networks that predict theta, and what to watch while they train."""
 
+from unwarp.nn.cascade import Cascade, Cascaded
 from unwarp.nn.diagnostics import CollapseWarning, Diagnosis, diagnose, warn_if_collapsed
 from unwarp.nn.localization import Localization, convolutional, fully_connected, parameter_groups
 from unwarp.nn.spatial_transformer import Aligned, SpatialTransformer
 
 __all__ = [
     "Aligned",
+    "Cascade",
+    "Cascaded",
     "CollapseWarning",
     "Diagnosis",
     "Localization",

@@ -52,7 +52,7 @@ def align_pictures(
         ValueError: for a model without spatial transformers, a path that is not there, no picture at all, an `out` that
             holds the pictures, or, if `strict`, a broken picture.
     """
-    if not model.transformers:
+    if model.cascade is None:
         raise ValueError("model: wanted one with a spatial transformer (st-...), got a plain network")
     jobs = list(_jobs(pictures, out))
     if not jobs:
@@ -90,15 +90,16 @@ def _align_one(
     model: Classifier, picture: Tensor, small: Tensor, classes: Sequence[str]
 ) -> tuple[dict[str, Any], Tensor]:
     image = small.unsqueeze(0).float() / 255
-    theta, _ = model.transformers[0].locate(image)  # pyright: ignore[reportCallIssue, reportAttributeAccessIssue]
-    seen = model.straighten(image)
-    assert seen.pull is not None
+    assert model.cascade is not None
+    seen = model.cascade.align(image)
     probability, predicted = model.backbone(seen.image).float().softmax(1)[0].max(0)
     size = tuple(picture.shape[1:])
     straight = warp(picture.unsqueeze(0), seen.pull, size)[0]
     row = _pose(seen.pull, size)
     row |= {"predicted": classes[int(predicted)], "probability": _short(probability)}
-    row |= {f"theta_{index}": _short(value) for index, value in enumerate(theta[0])}
+    for step, theta in enumerate(seen.thetas, start=1):
+        name = f"theta{step}" if len(seen.thetas) > 1 else "theta"
+        row |= {f"{name}_{index}": _short(value) for index, value in enumerate(theta[0])}
     return row, straight
 
 

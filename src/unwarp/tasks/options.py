@@ -50,6 +50,7 @@ class ModelOptions(_Checked):
     )
     bounded: bool = option(False, "keep scale, angle, translation, ... of the transform within a sensible range")
     transformers: int = option(1, "how many spatial transformers follow each other", least=1)
+    passes: int = option(1, "how often they are gone through, each time correcting the last", least=1)
     crop: int | None = option(
         None, "width and height of the straightened picture; that of the input if not given", least=1
     )

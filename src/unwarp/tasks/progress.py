@@ -113,7 +113,7 @@ class FilmRecorder(Callback):
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write the frame of this epoch; the first, before any training, is 0000."""
         assert isinstance(pl_module, ClassifyTask)
-        if not trainer.is_global_zero or not pl_module.model.transformers:
+        if not trainer.is_global_zero or pl_module.model.cascade is None:
             return
         frame = 0 if trainer.sanity_checking else trainer.current_epoch + 1
         images = film_images(trainer, pl_module.device)

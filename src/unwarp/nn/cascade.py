@@ -1,0 +1,63 @@
+"""Several spatial transformers after each other, as one map (IC-STN, arXiv 1612.03897)."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from unwarp.maps import Map
+from unwarp.nn.spatial_transformer import SpatialTransformer
+
+
+class Cascaded(NamedTuple):
+    """What a cascade did: the warped image, the theta of each pass, and the composed map after each of them."""
+
+    image: Tensor
+    thetas: tuple[Tensor, ...]
+    pulls: tuple[Map, ...]
+
+    @property
+    def pull(self) -> Map:
+        """The map of the whole cascade."""
+        return self.pulls[-1]
+
+
+class Cascade(nn.Module):
+    """Spatial transformers that each look at the output of the one before, and correct it.
+
+    Their maps are composed, and every pass reads the original image through all of them so far: nothing is resampled
+    twice, and what an earlier pass left outside can come back.
+
+    Args:
+        transformers: at least one, in their order.
+        passes: how often they are gone through. One transformer and four passes is the paper's IC-STN-4, whose passes
+            share one localization network.
+
+    Raises:
+        ValueError: for no transformer, or `passes` under 1.
+    """
+
+    def __init__(self, transformers: Sequence[SpatialTransformer], passes: int = 1) -> None:
+        super().__init__()
+        if not transformers:
+            raise ValueError("transformers: wanted at least one, got none")
+        if passes < 1:
+            raise ValueError(f"passes: wanted at least 1, got {passes}")
+        self.transformers = nn.ModuleList(transformers)
+        self.passes = passes
+
+    def forward(self, image: Tensor) -> Tensor:
+        """The image `[N, C, *in]` in canonical pose, `[N, C, *size]`, with the size of the last transformer."""
+        return self.align(image).image
+
+    def align(self, image: Tensor) -> Cascaded:
+        """The warped image with what led to it."""
+        seen, thetas, pulls = image, [], []
+        for _ in range(self.passes):
+            for transformer in self.transformers:
+                assert isinstance(transformer, SpatialTransformer)
+                theta, step = transformer.locate(seen)
+                thetas.append(theta)
+                pulls.append(pulls[-1] @ step if pulls else step)
+                seen = transformer.warp(image, pulls[-1])
+        return Cascaded(seen, tuple(thetas), tuple(pulls))

@@ -1,0 +1,81 @@
+import pytest
+import torch
+from torch import Tensor, nn
+
+from unwarp import Affine, Cascade, LinearMap, Similarity, SpatialTransformer, Translation, warp
+from unwarp.nn import Localization
+from unwarp.transforms import Transform
+
+
+class Constant(nn.Module):
+    """A localization network that has made up its mind."""
+
+    def __init__(self, *theta: float) -> None:
+        super().__init__()
+        self.theta = nn.Parameter(torch.tensor([theta]))
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.theta.expand(image.shape[0], -1)
+
+
+def transformer(transform: Transform, *theta: float, size: tuple[int, int] | None = None) -> SpatialTransformer:
+    return SpatialTransformer(Constant(*theta), transform, size)
+
+
+def test_its_map_is_the_product_of_the_steps_and_nothing_is_resampled_twice() -> None:
+    image = torch.rand(2, 3, 12, 14)
+    turn, move = (0.8, 0.4, 0.1, 0.0), (0.3, -0.2)
+    cascade = Cascade([transformer(Similarity(), *turn), transformer(Translation(), *move, size=(5, 6))])
+    aligned = cascade.align(image)
+    product = Similarity()(torch.tensor([turn])) @ Translation()(torch.tensor([move]))
+    assert isinstance(aligned.pull, LinearMap)
+    torch.testing.assert_close(aligned.pull.matrix, product.matrix.expand(2, -1, -1))
+    torch.testing.assert_close(aligned.image, warp(image, product, (5, 6)))
+    assert [theta.shape[1] for theta in aligned.thetas] == [4, 2]
+    assert len(aligned.pulls) == 2
+
+
+def test_what_one_step_left_outside_comes_back_with_the_next() -> None:
+    image = torch.rand(1, 1, 9, 9)
+    there_and_back = Cascade([transformer(Translation(), 5.0, 0.0), transformer(Translation(), -5.0, 0.0)])
+    torch.testing.assert_close(there_and_back(image), image)
+
+
+def test_passes_share_one_network_which_sees_its_own_correction() -> None:
+    class Centre(nn.Module):
+        """Half of the way from the picture's centre to that of its mass."""
+
+        def forward(self, image: Tensor) -> Tensor:
+            axis = (torch.arange(image.shape[-1]) * 2 + 1) / image.shape[-1] - 1
+            mass = image.sum((1, 2, 3), keepdim=True)[..., 0, 0]
+            x, y = (image.sum((1, 2)) * axis).sum(1), (image.sum((1, 3)) * axis).sum(1)
+            return torch.stack([x, y], 1) / mass / 2
+
+    image = torch.zeros(1, 1, 32, 32)
+    image[..., 18:22, 22:26] = 1
+    true = torch.tensor([24 / 32 * 2 - 1, 20 / 32 * 2 - 1])
+    errors = []
+    for passes in (1, 2, 4):
+        pull = Cascade([SpatialTransformer(Centre(), Translation())], passes).align(image).pull
+        assert isinstance(pull, LinearMap)
+        errors.append((pull.matrix[0, :, -1] - true).norm())
+    torch.testing.assert_close(errors[1] / errors[0], torch.tensor(0.5), atol=1e-3, rtol=0)
+    torch.testing.assert_close(errors[2] / errors[0], torch.tensor(0.125), atol=1e-3, rtol=0)
+
+
+def test_the_gradient_reaches_every_pass() -> None:
+    cascade = Cascade([transformer(Affine(), *Affine().identity.tolist()) for _ in range(3)])
+    cascade(torch.rand(2, 1, 8, 8)).square().sum().backward()
+    assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in cascade.parameters())
+
+
+def test_it_starts_at_the_identity() -> None:
+    image = torch.rand(2, 1, 10, 10)
+    localization = Localization(nn.Flatten(), 100, Affine())
+    torch.testing.assert_close(Cascade([SpatialTransformer(localization, Affine())], passes=4)(image), image)
+
+
+@pytest.mark.parametrize(("count", "passes", "message"), [(0, 1, "transformers: wanted"), (1, 0, "passes: wanted")])
+def test_what_is_no_cascade_is_an_error(count: int, passes: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Cascade([transformer(Translation(), 0.0, 0.0)] * count, passes)
