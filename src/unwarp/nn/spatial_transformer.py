@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from unwarp.checks import check_choice, check_image, check_positive, check_size
 from unwarp.maps import LinearMap, Map
+from unwarp.maps.chain import compose
 from unwarp.sampling import MODES, PADDINGS
 from unwarp.transforms import Transform
 from unwarp.warping import warp
@@ -95,7 +96,8 @@ class SpatialTransformer(nn.Module):
         if self.window == 1:
             return pull
         zoom = torch.eye(pull.ndim, pull.ndim + 1, dtype=pull.dtype, device=pull.device) * self.window
-        return pull @ LinearMap(zoom.expand(*pull.batch, -1, -1))
+        # Not `@`, which torch.compile and a strict torch.export do not trace.
+        return compose(pull, LinearMap(zoom.expand(*pull.batch, -1, -1)))
 
     def warp(self, image: Tensor, pull: Map) -> Tensor:
         """`image` read through `pull`, with this module's size, mode and padding."""

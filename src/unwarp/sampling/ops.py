@@ -12,7 +12,7 @@ import torch
 import torch.autograd.forward_ad as forward_ad
 from torch import Tensor
 
-from unwarp.sampling import cpu, reference
+from unwarp.sampling import cpu, onnx, reference
 
 _WORDS = "bool linear, str mode, str[] padding"
 _library = torch.library.Library("unwarp", "DEF")
@@ -37,6 +37,8 @@ def read(
 ) -> Tensor:
     """`reference.read` by the fastest kernel there is. The arguments must fit; the callers have checked them."""
     arguments = (image, coordinates, tuple(size), linear, mode, tuple(padding), fill)
+    if torch.compiler.is_exporting() and torch.onnx.is_in_onnx_export():
+        return onnx.read(*arguments)
     if image.device.type == "cpu" and cpu.COMPILED and not _has_tangent(image, coordinates, fill):
         return _read(*arguments)
     return reference.read(*arguments)
@@ -51,6 +53,8 @@ def _has_tangent(*tensors: Tensor | None) -> bool:
 
 @torch.library.register_fake("unwarp::read", lib=_library)
 def _(image: Tensor, coordinates: Tensor, size: Sequence[int], *_words: Any) -> Tensor:
+    if torch.onnx.is_in_onnx_export():
+        raise NotImplementedError("unwarp::read: ONNX knows no such operator; give torch.onnx.export the module itself")
     return image.new_empty(coordinates.shape[0], image.shape[1], *size)
 
 
