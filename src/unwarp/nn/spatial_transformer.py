@@ -86,7 +86,8 @@ class SpatialTransformer(nn.Module):
         check_image(image)
         theta = self.localization(image)
         pull = self._to_map(theta)
-        if self.leash > 0 and theta.requires_grad:
+        # An exported program has no backward pass of ours to hold the leash.
+        if self.leash > 0 and theta.requires_grad and not torch.compiler.is_exporting():
             theta = _AddGradient.apply(theta, self.leash * _distance_of_the_lost(pull))
             pull = self._to_map(theta)
         return theta, pull

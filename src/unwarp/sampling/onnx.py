@@ -32,6 +32,7 @@ def read(
     grid = linear_grid(coordinates, size) if linear else coordinates.unflatten(1, tuple(size))
     wide = torch.promote_types(grid.dtype, torch.float64 if image.dtype == torch.float64 else torch.float32)
     finite = torch.isfinite(grid).all(-1)
+    # Asked for a coordinate that is not a number, a runtime might read anywhere.
     points = torch.where(grid.isnan(), 0.0, grid).clamp(-_FARTHEST, _FARTHEST).to(wide)
     if mode == "nearest":
         points = _to_nearest(points, image.shape[2:], 2 * torch.finfo(grid.dtype).eps)
