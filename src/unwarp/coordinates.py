@@ -66,9 +66,7 @@ def linear_grid(matrix: Tensor, size: Sequence[int]) -> Tensor:
 
 def extents(like: Tensor, size: Sequence[int]) -> Tensor:
     """A size in pixels as a tensor `[D]`, (x, y, z), of the dtype and on the device of `like`."""
-    return torch.stack(
-        [torch.full((), torch.sym_float(s), dtype=like.dtype, device=like.device) for s in reversed(size)]
-    )
+    return torch.stack([torch.full((), s, dtype=like.dtype, device=like.device) for s in reversed(size)])
 
 
 def to_pixel(points: Tensor, size: Sequence[int]) -> Tensor:

@@ -114,7 +114,7 @@ def rotation_matrix(angles: Tensor, ndim: int) -> Tensor:
 
 
 def _sine_ratio(squared: Tensor) -> Tensor:
-    """`sin(t) / t` of `t²`, with derivatives of every order at 0."""
+    """`sin(t) / t` of `t²`, with its derivatives at 0."""
     small = squared < 0.01
     series = 1 - squared / 6 * (1 - squared / 20 * (1 - squared / 42 * (1 - squared / 72)))
     angle = torch.where(small, torch.ones_like(squared), squared).sqrt()
