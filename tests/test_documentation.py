@@ -4,7 +4,9 @@ import json
 import re
 import runpy
 from pathlib import Path
+from typing import Any
 
+import onnxruntime
 import pytest
 import torch
 
@@ -22,6 +24,20 @@ def test_the_python_of_the_readme_runs() -> None:
     logits = names["logits"]
     assert isinstance(logits, torch.Tensor)
     assert logits.shape == (8, 10)
+
+
+def test_what_the_library_exports_runs_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    section = (ROOT / "docs" / "library.md").read_text().partition("## Export")[2].partition("\n## ")[0]
+    (block,) = re.findall(r"```python\n(.*?)```", section, flags=re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(compile(block, "library.md", "exec"), names)
+    images = torch.rand(5, 1, 28, 28)
+    wanted = names["straighten"](images)
+    torch.testing.assert_close(torch.export.load(tmp_path / "straighten.pt2").module()(images), wanted)
+    session = onnxruntime.InferenceSession(tmp_path / "straighten.onnx", providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {session.get_inputs()[0].name: images.numpy()})
+    torch.testing.assert_close(torch.from_numpy(found), wanted.detach(), atol=2e-5, rtol=0)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

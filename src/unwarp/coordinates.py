@@ -46,8 +46,9 @@ def divide(combined: Tensor) -> Tensor:
     """Homogeneous points `[..., D+1]` as points `[..., D]`; at or beyond the horizon they are far outside."""
     w = combined[..., -1:]
     image = combined[..., :-1] / w.clamp_min(HORIZON)
-    far = torch.copysign(image.abs().clamp_min(1 / HORIZON), image)
-    return torch.where(w > HORIZON, image, far)
+    # Not copysign, which torch cannot write as ONNX.
+    far = image.abs().clamp_min(1 / HORIZON)
+    return torch.where(w > HORIZON, image, torch.where(image < 0, -far, far))
 
 
 def linear_grid(matrix: Tensor, size: Sequence[int]) -> Tensor:
@@ -63,15 +64,20 @@ def linear_grid(matrix: Tensor, size: Sequence[int]) -> Tensor:
     return combined if matrix.shape[-2] == len(size) else divide(combined)
 
 
+def extents(like: Tensor, size: Sequence[int]) -> Tensor:
+    """A size in pixels as a tensor `[D]`, (x, y, z), of the dtype and on the device of `like`."""
+    return torch.stack([torch.full((), s, dtype=like.dtype, device=like.device) for s in reversed(size)])
+
+
 def to_pixel(points: Tensor, size: Sequence[int]) -> Tensor:
     """Pixel coordinates, (x, y, z), 0 at the centre of the first pixel, of normalised `points [..., D]`."""
-    extent = _extent(points, size)
+    extent = extents(points, size)
     return (points * extent + (extent - 1)) / 2
 
 
 def to_normalized(pixels: Tensor, size: Sequence[int]) -> Tensor:
     """The inverse of `to_pixel`."""
-    extent = _extent(pixels, size)
+    extent = extents(pixels, size)
     return (2 * pixels - (extent - 1)) / extent
 
 
@@ -90,7 +96,3 @@ def matrix_in_pixels(matrix: Tensor, in_size: Sequence[int], out_size: Sequence[
     inward = normalized_from_pixel_matrix(in_size, dtype=matrix.dtype, device=matrix.device)
     outward = normalized_from_pixel_matrix(out_size, dtype=matrix.dtype, device=matrix.device)
     return torch.linalg.inv(inward) @ matrix @ outward
-
-
-def _extent(points: Tensor, size: Sequence[int]) -> Tensor:
-    return torch.stack([torch.full((), float(s), dtype=points.dtype, device=points.device) for s in reversed(size)])

@@ -1,8 +1,14 @@
+import io
+from typing import Any
+
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.export import Dim
 
-from unwarp.transforms import Affine, Projective, ThinPlateSpline, Transform
+from unwarp.nn import SpatialTransformer, fully_connected
+from unwarp.sampling import sample
+from unwarp.transforms import Affine, Bounded, Projective, ThinPlateSpline, Transform
 from unwarp.warping import warp
 
 
@@ -34,3 +40,60 @@ def test_inductor_compiles_it_too() -> None:
     image, theta = torch.rand(2, 3, 16, 17), Affine().identity + 0.1 * torch.randn(2, 6)
     compiled = torch.compile(lambda i, t: warp(i, Affine()(t)), fullgraph=True, dynamic=True)
     torch.testing.assert_close(compiled(image, theta), warp(image, Affine()(theta)), atol=1e-5, rtol=1e-5)
+
+
+class Everything(nn.Module):
+    """Whatever samples, in one module."""
+
+    def __init__(self, ndim: int) -> None:
+        super().__init__()
+        self.transforms = nn.ModuleList([Projective(ndim), ThinPlateSpline((3,) * ndim), Bounded(Affine(ndim))])
+        localization = nn.Sequential(nn.Flatten(2), Mean(), nn.Linear(2, Affine(ndim).num_params))
+        self.transformer = SpatialTransformer(localization, Affine(ndim), leash=1.0, window=0.5)
+
+    def forward(self, image: Tensor, grid: Tensor, thetas: list[Tensor]) -> tuple[Tensor, ...]:
+        pulls = [transform(theta) for transform, theta in zip(self.transforms, thetas, strict=True)]
+        return (
+            self.transformer(image),
+            sample(image, grid, mode="spline3", padding="wrap"),
+            sample(image, grid, mode="cubic", padding="constant", fill=0.5, align_corners=True),
+            *(warp(image, pull, padding="reflection") for pull in pulls),
+        )
+
+
+class Mean(nn.Module):
+    def forward(self, features: Tensor) -> Tensor:
+        return features.mean(-1)
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+def test_is_exported_saved_and_loaded_whole_for_all_sizes(ndim: int, strict: bool) -> None:
+    module = Everything(ndim).eval()
+
+    def arguments(count: int, size: tuple[int, ...], out: tuple[int, ...]) -> tuple[Any, ...]:
+        thetas = [t.identity + 0.1 * torch.randn(count, t.num_params) for t in module.transforms]  # pyright: ignore[reportCallIssue, reportArgumentType, reportOperatorIssue]
+        return torch.rand(count, 2, *size[:ndim]), 3 * torch.rand(count, *out[:ndim], ndim) - 1.5, thetas
+
+    spatial = dict.fromkeys(range(2, 2 + ndim), Dim.DYNAMIC)
+    shapes = {0: Dim.DYNAMIC, **spatial}, dict.fromkeys(range(ndim + 1), Dim.DYNAMIC), [{0: Dim.DYNAMIC}] * 3
+    program = torch.export.export(module, arguments(3, (9, 8, 7), (4, 5, 6)), dynamic_shapes=shapes, strict=strict)
+    called = [str(node.target) for node in program.graph.nodes if "unwarp" in str(node.target)]
+    assert called.count("unwarp.read.default") == len(called) - 1 == 6
+    assert called.count("unwarp.spline_coefficients.default") == 1
+
+    file = io.BytesIO()
+    torch.export.save(program, file)
+    file.seek(0)
+    loaded = torch.export.load(file).module()
+    for count, size, out in ((1, (5, 12, 6), (3, 7, 9)), (4, (16, 3, 10), (6, 5, 4))):
+        given = arguments(count, size, out)
+        for one, other in zip(loaded(*given), module(*given), strict=True):
+            torch.testing.assert_close(one, other)
+
+
+def test_an_exported_transformer_carries_no_leash() -> None:
+    image, transform = torch.rand(2, 1, 8, 8), Affine()
+    network = fully_connected((1, 8, 8), transform)
+    programs = [torch.export.export(SpatialTransformer(network, transform, leash=x), (image,)) for x in (0.0, 1.0)]
+    assert len(programs[0].graph.nodes) == len(programs[1].graph.nodes)

@@ -19,6 +19,7 @@ from unwarp.transforms import (
     Transform,
     Translation,
 )
+from unwarp.transforms.linear import rotation_matrix
 
 NUM_PARAMS = {
     1: {"Translation": 1, "Attention": 2, "Affine": 2, "Projective": 3},
@@ -66,6 +67,17 @@ def test_a_rotation_vector_turns_about_itself() -> None:
     torch.testing.assert_close(linear @ linear.T, torch.eye(3, dtype=torch.float64))
     torch.testing.assert_close(linear @ vector[0], vector[0])
     torch.testing.assert_close(diagnose(pull, (2, 2, 2)).rotation[0], vector.norm())
+
+
+@pytest.mark.parametrize("angle", [0.0, 1e-5, 0.0999, 0.1001, 0.1999, 0.2001, 1.0, math.pi, 7.0])
+def test_a_rotation_is_the_exponential_of_its_vector(angle: float) -> None:
+    vector = angle * torch.nn.functional.normalize(torch.randn(1, 3, dtype=torch.float64))
+    x, y, z = vector[0]
+    cross = torch.tensor([[0, -z, y], [z, 0, -x], [-y, x, 0]], dtype=torch.float64)
+    torch.testing.assert_close(rotation_matrix(vector, 3)[0], torch.linalg.matrix_exp(cross), atol=1e-14, rtol=0)
+    vector.requires_grad_()
+    assert torch.autograd.gradcheck(lambda v: rotation_matrix(v, 3), (vector,))
+    assert torch.autograd.gradgradcheck(lambda v: rotation_matrix(v, 3), (vector,))
 
 
 @pytest.mark.parametrize("control", [(4, 4), (2, 5), (3,), (2, 2, 3)])

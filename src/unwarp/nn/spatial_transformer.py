@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from unwarp.checks import check_choice, check_image, check_positive, check_size
 from unwarp.maps import LinearMap, Map
+from unwarp.maps.chain import compose
 from unwarp.sampling import MODES, PADDINGS
 from unwarp.transforms import Transform
 from unwarp.warping import warp
@@ -88,7 +89,8 @@ class SpatialTransformer(nn.Module):
         check_image(image)
         theta = self.localization(image)
         pull = self._to_map(theta)
-        if self.leash > 0 and theta.requires_grad:
+        # An exported program has no backward pass of ours to hold the leash.
+        if self.leash > 0 and theta.requires_grad and not torch.compiler.is_exporting():
             theta = _AddGradient.apply(theta, self.leash * _distance_of_the_lost(pull))
             pull = self._to_map(theta)
         return theta, pull
@@ -98,7 +100,8 @@ class SpatialTransformer(nn.Module):
         if self.window == 1:
             return pull
         zoom = torch.eye(pull.ndim, pull.ndim + 1, dtype=pull.dtype, device=pull.device) * self.window
-        return pull @ LinearMap(zoom.expand(*pull.batch, -1, -1))
+        # Not `@`, which torch.compile and a strict torch.export do not trace.
+        return compose(pull, LinearMap(zoom.expand(*pull.batch, -1, -1)))
 
     def warp(self, image: Tensor, pull: Map) -> Tensor:
         """`image` read through `pull`, with this module's size, mode and padding."""

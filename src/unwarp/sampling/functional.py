@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from unwarp.checks import check_choice, check_coordinates, check_image
+from unwarp.coordinates import extents
 from unwarp.sampling.antialias import footprints_of_grid
 from unwarp.sampling.modes import MODES, PADDINGS, spline_degree
 from unwarp.sampling.ops import read
@@ -55,7 +56,8 @@ def sample(
         )
     check_same_device("grid", grid, image)
     if align_corners:
-        grid = grid * grid.new_tensor([(extent - 1) / extent for extent in reversed(image.shape[2:])])
+        extent = extents(grid, image.shape[2:])
+        grid = grid * ((extent - 1) / extent)
 
     size = grid.shape[-1 - ndim : -1]
     maps = grid.shape[1 : -1 - ndim]

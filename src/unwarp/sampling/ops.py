@@ -14,7 +14,7 @@ import torch
 import torch.autograd.forward_ad as forward_ad
 from torch import Tensor
 
-from unwarp.sampling import cpu, reference
+from unwarp.sampling import cpu, onnx, reference
 
 _WORDS = "bool linear, str mode, str[] padding"
 _library = torch.library.Library("unwarp", "DEF")
@@ -39,7 +39,10 @@ def read(
 ) -> Tensor:
     """`reference.read` by the fastest kernel there is. The arguments must fit; the callers have checked them."""
     arguments = (image, coordinates, tuple(size), linear, mode, tuple(padding), fill)
-    if image.device.type == "cpu" and cpu.COMPILED and not _has_tangent(image, coordinates, fill):
+    in_onnx = torch.compiler.is_exporting() and torch.onnx.is_in_onnx_export()
+    if in_onnx and coordinates.ndim == 3:
+        return onnx.read(*arguments)
+    if in_onnx or (image.device.type == "cpu" and cpu.COMPILED and not _has_tangent(image, coordinates, fill)):
         return _read(*arguments)
     return reference.read(*arguments)
 
@@ -53,6 +56,10 @@ def _has_tangent(*tensors: Tensor | None) -> bool:
 
 @torch.library.register_fake("unwarp::read", lib=_library)
 def _(image: Tensor, coordinates: Tensor, size: Sequence[int], *_words: Any) -> Tensor:
+    if torch.onnx.is_in_onnx_export():
+        if coordinates.ndim == 4:
+            raise NotImplementedError("antialias: no ONNX operator takes means over footprints; export without it")
+        raise NotImplementedError("unwarp::read: ONNX knows no such operator; give torch.onnx.export the module itself")
     return image.new_empty(coordinates.shape[0], image.shape[1], *size)
 
 

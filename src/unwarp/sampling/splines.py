@@ -52,6 +52,12 @@ _library.impl("spline_coefficients", _filter, "CompositeExplicitAutograd")
 
 @torch.library.register_fake("unwarp::spline_coefficients", lib=_library)
 def _(image: Tensor, mode: str, padding: Sequence[str], transposed: bool) -> Tensor:
+    # Here, not in the function above: torch.onnx.export would only try another way of tracing it.
+    if torch.onnx.is_in_onnx_export():
+        raise NotImplementedError(
+            f"mode: wanted nearest, linear or cubic for ONNX, got {mode}: ONNX has no operator that finds the "
+            "coefficients of a spline"
+        )
     return torch.empty_like(image, memory_format=torch.contiguous_format)
 
 

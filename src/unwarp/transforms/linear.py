@@ -106,7 +106,19 @@ def rotation_matrix(angles: Tensor, ndim: int) -> Tensor:
     x, y, z = angles.unbind(-1)
     zero = torch.zeros_like(x)
     cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=-1).unflatten(-1, (3, 3))
-    return torch.linalg.matrix_exp(cross)
+    squared = angles.square().sum(-1)[..., None, None]
+    # Rodrigues' formula, with 1 - cos t as 2 sin² (t / 2). Not matrix_exp, which torch cannot write as ONNX.
+    once, twice = _sine_ratio(squared), _sine_ratio(squared / 4).square() / 2
+    eye = torch.eye(3, dtype=angles.dtype, device=angles.device)
+    return eye + once * cross + twice * (angles.unsqueeze(-1) * angles.unsqueeze(-2) - squared * eye)
+
+
+def _sine_ratio(squared: Tensor) -> Tensor:
+    """`sin(t) / t` of `t²`, with its derivatives at 0."""
+    small = squared < 0.01
+    series = 1 - squared / 6 * (1 - squared / 20 * (1 - squared / 42 * (1 - squared / 72)))
+    angle = torch.where(small, torch.ones_like(squared), squared).sqrt()
+    return torch.where(small, series, angle.sin() / angle)
 
 
 def _affine_kinds(ndim: int) -> tuple[str, ...]:
@@ -123,6 +135,7 @@ def _matrix_of_components(components: Tensor, ndim: int) -> Tensor:
     scales, angles, shears, shift = components.split([ndim, pairs, pairs, ndim], dim=-1)
     rows, columns = torch.triu_indices(ndim, ndim, offset=1)
     shear = torch.eye(ndim, dtype=components.dtype, device=components.device).repeat(*components.shape[:-1], 1, 1)
-    shear[..., rows, columns] = shears
+    if pairs:  # torch cannot write the empty assignment as ONNX
+        shear[..., rows, columns] = shears
     linear = rotation_matrix(angles, ndim) @ shear * scales.unsqueeze(-2)
     return _affine_matrix(linear, shift)

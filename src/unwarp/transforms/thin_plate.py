@@ -93,4 +93,4 @@ def _solve(control: Tensor, regularization: float) -> Tensor:
             torch.cat([affine.T, affine.new_zeros(ndim + 1, ndim + 1)], dim=1),
         ]
     )
-    return torch.linalg.inv_ex(system).inverse[:, :count]
+    return torch.linalg.inv_ex(system).inverse[:, :count].contiguous()
