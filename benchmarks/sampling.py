@@ -40,9 +40,9 @@ class Case(NamedTuple):
 CASES = {
     "digits": Case((256, 1, 42, 42)),
     "features": Case((32, 64, 28, 28)),
-    "features, channels last": Case((32, 64, 28, 28), channels_last=True),
+    "features channels-last": Case((32, 64, 28, 28), channels_last=True),
     "pictures": Case((8, 3, 224, 224)),
-    "pictures, channels last": Case((8, 3, 224, 224), channels_last=True),
+    "pictures channels-last": Case((8, 3, 224, 224), channels_last=True),
     "picture 1024²": Case((1, 3, 1024, 1024)),
     "picture 4096²": Case((1, 3, 4096, 4096)),
     "volume 96³": Case((1, 1, 96, 96, 96)),
