@@ -119,6 +119,21 @@ def test_the_mask_is_what_the_image_covers() -> None:
         inside_mask(torch.eye(3), (5, 5))  # pyright: ignore[reportArgumentType]
 
 
+def test_it_compiles_whole_for_all_sizes() -> None:
+    torch._dynamo.reset()
+    compiled = torch.compile(
+        lambda image, matrix: warp(image, LinearMap(matrix), (5, 6), antialias=True),
+        backend="aot_eager",
+        fullgraph=True,
+        dynamic=True,
+    )
+    matrix = part(0.9, 2, angle=0.3).matrix.requires_grad_()
+    for size in ((31, 20), (44, 37)):
+        image = torch.rand(1, 2, *size, dtype=torch.float64)
+        wanted = warp(image, LinearMap(matrix), (5, 6), antialias=True)
+        torch.testing.assert_close(compiled(image, matrix), wanted)
+
+
 def footprints_of(kind: str, count: int, size: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     ndim, samples = len(size), torch.Size(size).numel()
     places = torch.randn(count, samples, ndim, ndim + 1, dtype=dtype)

@@ -14,6 +14,8 @@ from itertools import product
 import torch
 from torch import Tensor
 
+from unwarp.coordinates import extents
+
 # A sample has at most about this many probes (64 × 64, 16 × 16 × 16): beyond, they lie farther apart than a pixel.
 MOST_PROBES = 4096.0
 # A shrinking this close to a whole number is that number: rounding shall not cost another row of probes.
@@ -30,26 +32,29 @@ def footprints_of_grid(grid: Tensor, ndim: int) -> Tensor:
 
 def footprints_of_map(grid: Tensor, jacobian: Tensor, size: Sequence[int]) -> Tensor:
     """Footprints `[..., *out, D, D+1]` of a map's `grid [..., *out, D]` and `jacobian [..., *out, D, D]` there."""
-    steps = jacobian * jacobian.new_tensor([2 / extent for extent in reversed(size)])
+    steps = jacobian * (2 / extents(jacobian, size))
     return torch.cat([steps, grid.unsqueeze(-1)], dim=-1)
 
 
 def probes(footprints: Tensor, in_size: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Weights `[...]` and normalised points `[..., D]` of the probes of `footprints [..., D, D+1]`, one by one."""
+    """Weights `[...]` and normalised points `[..., D]` of the probes of `footprints [..., D, D+1]`, one by one.
+
+    How many there are depends on the footprints, of which there must be one at least.
+    """
     ndim = len(in_size)
     steps, point = footprints[..., :-1], footprints[..., -1]
     known = torch.isfinite(footprints).all(-1).all(-1)
     point = torch.where(known.unsqueeze(-1), point, torch.full_like(point, torch.nan))
     steps = torch.where(known[..., None, None], steps, torch.zeros_like(steps))
 
-    half = steps.new_tensor([extent / 2 for extent in reversed(in_size)]).unsqueeze(-1)
+    half = extents(steps, in_size).unsqueeze(-1) / 2
     shrink = (steps.detach() * half).square().sum(-2).clamp_max(_MOST_SHRINK**2).sqrt().clamp_min(1)
     volume = shrink.prod(-1, keepdim=True)
     shrink = torch.where(volume > MOST_PROBES, shrink * (MOST_PROBES / volume) ** (1 / ndim), shrink).clamp_min(1)
     nearest = shrink.round()
     shrink = torch.where((shrink - nearest).abs() <= _WHOLE, nearest, shrink)
 
-    counts = [int(shrink[..., axis].amax().ceil()) if shrink.numel() else 0 for axis in range(ndim)]
+    counts = [int(shrink[..., axis].amax().ceil()) for axis in range(ndim)]
     for cell in product(*(range(count) for count in counts)):
         begin = (shrink.new_tensor(cell) / shrink).clamp_max(1)
         end = ((shrink.new_tensor(cell) + 1) / shrink).clamp_max(1)

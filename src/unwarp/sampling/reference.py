@@ -4,6 +4,7 @@ Works for any dtype and device, under `torch.compile`, `vmap` and derivatives of
 """
 
 from collections.abc import Sequence
+from functools import reduce
 from itertools import product
 
 import torch
@@ -45,14 +46,14 @@ def read(
     maps = grid.shape[0] // image.shape[0] if image.shape[0] else 0
     # All samples of an image in one axis, however many maps they belong to.
     places = grid.unflatten(0, (image.shape[0], maps)).flatten(1, 2)
-    if places.ndim == 4:
-        shares = [
+    if places.ndim == 3 or not places.numel():
+        values = _sample(image, places if places.ndim == 3 else places[..., -1], mode, padding, fill)
+    else:
+        shares = (
             _sample(image, points, mode, padding, fill) * weight.unsqueeze(1)
             for weight, points in probes(places, image.shape[2:])
-        ]
-        values = torch.stack(shares).sum(0) if shares else _sample(image, places[..., -1], mode, padding, fill)
-    else:
-        values = _sample(image, places, mode, padding, fill)
+        )
+        values = reduce(torch.add, shares)
     if image.dtype == torch.uint8:
         values = values.round().clamp(0, 255)
     values = values.to(image.dtype).unflatten(2, (maps, grid.shape[1]))
