@@ -71,6 +71,13 @@ def test_several_transformers_are_built_in_a_row() -> None:
     assert model(torch.rand(2, 1, 42, 42)).shape == (2, 10)
 
 
+def test_passes_cost_no_parameters() -> None:
+    once, often = (build_model("st-convnet", (1, 28, 28), 10, passes=passes) for passes in (1, 3))
+    assert sum(p.numel() for p in often.parameters()) == sum(p.numel() for p in once.parameters())
+    assert often.cascade is not None
+    assert len(often.cascade.align(torch.rand(2, 1, 28, 28)).thetas) == 3
+
+
 def test_a_backbone_of_ones_own_takes_the_place_of_the_network() -> None:
     backbone = nn.Sequential(nn.Flatten(), nn.Linear(3 * 20 * 20, 4))
     model = build_model("st-fcn", (3, 32, 32), 4, crop=(20, 20), backbone=backbone)
