@@ -72,10 +72,12 @@ def test_several_transformers_are_built_in_a_row() -> None:
 
 
 def test_passes_cost_no_parameters() -> None:
-    once, often = (build_model("st-convnet", (1, 28, 28), 10, passes=passes) for passes in (1, 3))
-    assert sum(p.numel() for p in often.parameters()) == sum(p.numel() for p in once.parameters())
+    twice, often = (build_model("st-convnet", (1, 28, 28), 10, passes=passes, crop=(20, 20)) for passes in (2, 3))
+    assert sum(p.numel() for p in often.parameters()) == sum(p.numel() for p in twice.parameters())
     assert often.cascade is not None
-    assert len(often.cascade.align(torch.rand(2, 1, 28, 28)).thetas) == 3
+    aligned = often.cascade.align(torch.rand(2, 1, 28, 28))
+    assert len(aligned.thetas) == 3
+    assert aligned.image.shape == (2, 1, 20, 20)
 
 
 def test_a_backbone_of_ones_own_takes_the_place_of_the_network() -> None:

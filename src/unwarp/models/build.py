@@ -95,7 +95,7 @@ def build_model(
     if name.startswith("st-"):
         transform = Affine() if transform is None else transform
         crop = tuple(in_shape[1:]) if crop is None else tuple(crop)
-        seen = tuple(in_shape)
+        seen = tuple(in_shape) if passes == 1 else (in_shape[0], *crop)
         for index in range(num_transformers):
             localization = _localization(base, seen, transform)
             first = window if index == 0 else 1.0

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
-from unwarp.maps import Map
+from unwarp.maps import LinearMap, Map
 from unwarp.nn.spatial_transformer import SpatialTransformer
 
 
@@ -31,7 +32,8 @@ class Cascade(nn.Module):
     Args:
         transformers: at least one, in their order.
         passes: how often they are gone through. One transformer and four passes is the paper's IC-STN-4, whose passes
-            share one localization network.
+            share one localization network. With more than one, the first pass sees the whole image at the size of the
+            last transformer, as the others do: one network for all wants one size.
 
     Raises:
         ValueError: for no transformer, or `passes` under 1.
@@ -52,7 +54,7 @@ class Cascade(nn.Module):
 
     def align(self, image: Tensor) -> Cascaded:
         """The warped image with what led to it."""
-        seen, thetas, pulls = image, [], []
+        seen, thetas, pulls = self._first_sight(image), [], []
         for _ in range(self.passes):
             for transformer in self.transformers:
                 assert isinstance(transformer, SpatialTransformer)
@@ -61,3 +63,12 @@ class Cascade(nn.Module):
                 pulls.append(pulls[-1] @ step if pulls else step)
                 seen = transformer.warp(image, pulls[-1])
         return Cascaded(seen, tuple(thetas), tuple(pulls))
+
+    def _first_sight(self, image: Tensor) -> Tensor:
+        last = self.transformers[-1]
+        assert isinstance(last, SpatialTransformer)
+        if self.passes == 1 or last.size in (None, tuple(image.shape[2:])):
+            return image
+        ndim = image.ndim - 2
+        identity = torch.eye(ndim, ndim + 1, device=image.device).expand(image.shape[0], -1, -1)
+        return last.warp(image, LinearMap(identity))
