@@ -10,7 +10,7 @@ from unwarp.checks import check_choice
 from unwarp.models.classifier import Classifier
 from unwarp.models.convnet import convnet
 from unwarp.models.jaderberg import cnn, fcn
-from unwarp.nn import Localization, SpatialTransformer, convolutional, fully_connected
+from unwarp.nn import Localization, SpatialTransformer, centroid, convolutional, fully_connected
 from unwarp.transforms import (
     Affine,
     Attention,
@@ -61,6 +61,7 @@ def build_model(
     *,
     transform: Transform | None = None,
     num_transformers: int = 1,
+    look: bool = False,
     passes: int = 1,
     crop: Sequence[int] | None = None,
     leash: float = 1.0,
@@ -78,6 +79,7 @@ def build_model(
         num_classes: number of classes.
         transform: what theta of the spatial transformers means; affine if None.
         num_transformers: how many follow each other, in the "st-" models.
+        look: whether one more comes before them, which shifts to the centroid of a heatmap; see `CentroidLocalization`.
         passes: how often they are gone through; see `Cascade`.
         crop: spatial size of their output; that of the images if None.
         leash: see `SpatialTransformer`.
@@ -96,10 +98,13 @@ def build_model(
         transform = Affine() if transform is None else transform
         crop = tuple(in_shape[1:]) if crop is None else tuple(crop)
         seen = tuple(in_shape) if passes == 1 else (in_shape[0], *crop)
-        for index in range(num_transformers):
-            localization = _localization(base, seen, transform)
-            first = window if index == 0 else 1.0
-            transformers.append(SpatialTransformer(localization, transform, crop, leash=leash, window=first))
+        families = [*([Translation()] if look else []), *[transform] * num_transformers]
+        for index, family in enumerate(families):
+            first = index == 0
+            localization = centroid(seen) if look and first else _localization(base, seen, family)
+            transformers.append(
+                SpatialTransformer(localization, family, crop, leash=leash, window=window if first else 1.0)
+            )
             seen = (in_shape[0], *crop)
         in_shape = seen
     if backbone is None:

@@ -2,17 +2,26 @@
 
 from unwarp.nn.cascade import Cascade, Cascaded
 from unwarp.nn.diagnostics import CollapseWarning, Diagnosis, diagnose, warn_if_collapsed
-from unwarp.nn.localization import Localization, convolutional, fully_connected, parameter_groups
+from unwarp.nn.localization import (
+    CentroidLocalization,
+    Localization,
+    centroid,
+    convolutional,
+    fully_connected,
+    parameter_groups,
+)
 from unwarp.nn.spatial_transformer import Aligned, SpatialTransformer
 
 __all__ = [
     "Aligned",
     "Cascade",
     "Cascaded",
+    "CentroidLocalization",
     "CollapseWarning",
     "Diagnosis",
     "Localization",
     "SpatialTransformer",
+    "centroid",
     "convolutional",
     "diagnose",
     "fully_connected",

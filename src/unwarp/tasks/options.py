@@ -49,7 +49,10 @@ class ModelOptions(_Checked):
         "affine", "what the spatial transformer may do to a picture"
     )
     bounded: bool = option(False, "keep scale, angle, translation, ... of the transform within a sensible range")
-    transformers: int = option(1, "how many spatial transformers follow each other", least=1)
+    look: bool = option(
+        False, "begin with a transformer that shifts to the centroid of a heatmap: finds an object in a large picture"
+    )
+    transformers: int = option(1, "how many spatial transformers follow (each other); 0 only after --look", least=0)
     passes: int = option(1, "how often they are gone through, each time correcting the last", least=1)
     crop: int | None = option(
         None, "width and height of the straightened picture; that of the input if not given", least=1
@@ -114,11 +117,14 @@ class Options:
 
     def __post_init__(self) -> None:
         model = self.model
-        alone = model.transform == "tps" and model.transformers == 1 and model.window == 1
+        if not model.transformers and not model.look:
+            raise ValueError("transformers: wanted at least 1 without look, got 0")
+        alone = model.transform == "tps" and model.transformers == 1 and not model.look and model.window == 1
         if self.training.bending and not alone:
             raise ValueError(
-                "bending: wanted one transformer with transform=tps and window=1 beside it, got "
-                f"transformers={model.transformers}, transform={model.transform}, window={model.window}"
+                "bending: wanted one transformer with transform=tps and window=1 beside it, and no look; got "
+                f"transformers={model.transformers}, transform={model.transform}, window={model.window}, "
+                f"look={model.look}"
             )
 
     def flat(self) -> dict[str, Any]:

@@ -71,6 +71,7 @@ def build(chosen: Options, name: str, image_shape: tuple[int, int, int], classes
         len(classes),
         transform=build_transform(options.transform, bounded=options.bounded),
         num_transformers=options.transformers,
+        look=options.look,
         passes=options.passes,
         crop=crop,
         leash=options.leash,
