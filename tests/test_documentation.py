@@ -51,6 +51,11 @@ def test_the_readmes_table_of_speed_is_that_of_the_stored_figures() -> None:
     assert readme == with_table(readme, json.loads(FIGURES.read_text()))
 
 
+def test_the_results_are_those_of_the_stored_measurements() -> None:
+    results = runpy.run_path(str(ROOT / "docs" / "draw" / "results.py"))
+    assert (ROOT / "docs" / "results.md").read_text() == results["page"]()
+
+
 def test_the_commands_of_the_documents_exist() -> None:
     from unwarp.cli.main import COMMANDS
 

@@ -14,11 +14,11 @@ from PIL import Image
 
 from tests.cli.conftest import CLASSES, bar
 from unwarp.cli.main import COMMANDS, main
-from unwarp.cli.recipes import recipe_names, recipe_path
 from unwarp.cli.train import _parse
 from unwarp.coordinates import to_normalized
 from unwarp.data import read_picture
 from unwarp.tasks.options import Options
+from unwarp.tasks.recipes import recipe_names, recipe_path
 from unwarp.tasks.run_folder import RunFolder
 
 

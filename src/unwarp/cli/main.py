@@ -7,6 +7,7 @@ from importlib import import_module
 
 COMMANDS = {
     "train": "train networks with and without spatial transformers on pictures, and compare them",
+    "reproduce": "run published experiments cell by cell, and show the table",
     "recipes": "list the ready-made configurations of train",
     "evaluate": "measure a trained run on its test pictures",
     "align": "put pictures in canonical pose with a trained run",

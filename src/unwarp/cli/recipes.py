@@ -1,13 +1,9 @@
-"""`unwarp recipes`, and where recipes are found."""
+"""`unwarp recipes`."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
-import unwarp
 from unwarp.cli.parser import Parser
-
-DEFAULT_RECIPE, FOLDER_RECIPE = "digits-rts", "folder"
-_FOLDER = Path(unwarp.__file__).parent / "recipes"
+from unwarp.tasks.recipes import recipe_names, recipe_path
 
 
 def main(argv: Sequence[str]) -> None:
@@ -19,17 +15,3 @@ def main(argv: Sequence[str]) -> None:
     for name in names:
         first = recipe_path(name).read_text().partition("\n")[0]
         print(f"{name:<{width}}  {first.removeprefix('# ')}")
-
-
-def recipe_names() -> tuple[str, ...]:
-    """Every recipe, the default one first."""
-    return tuple(
-        sorted((file.stem for file in _FOLDER.glob("*.yaml")), key=lambda name: (name != DEFAULT_RECIPE, name))
-    )
-
-
-def recipe_path(name: str) -> Path:
-    """The file of a recipe. ValueError if there is none of that name."""
-    if name not in recipe_names():
-        raise ValueError(f"recipe: wanted one of {', '.join(recipe_names())}; got {name!r}")
-    return _FOLDER / f"{name}.yaml"

@@ -8,8 +8,8 @@ from pathlib import Path
 import yaml
 
 from unwarp.cli.parser import Parser
-from unwarp.cli.recipes import DEFAULT_RECIPE, FOLDER_RECIPE, recipe_path
 from unwarp.tasks.options import DataOptions, Options
+from unwarp.tasks.recipes import DEFAULT_RECIPE, FOLDER_RECIPE, recipe_path
 
 # What a resumed run may change: what it runs on, not what it does.
 _CHANGEABLE = ("accelerator", "devices", "num_nodes")

@@ -1,6 +1,7 @@
 """Reads a finished run and writes what a person looks at; never trains."""
 
+from unwarp.report.experiment import experiment_markdown, experiment_table, write_experiment
 from unwarp.report.page import write_report
 from unwarp.report.table import results_table
 
-__all__ = ["results_table", "write_report"]
+__all__ = ["experiment_markdown", "experiment_table", "results_table", "write_experiment", "write_report"]

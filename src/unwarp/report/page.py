@@ -44,7 +44,7 @@ def write_report(run: RunFolder) -> Path:
         columns=COLUMNS,
         rows=[result_row(model, record) for model, record in results.items()],
         records=results,
-        curves=_embed(figures.curves(logs, panels, [_PANELS[name] for name in panels]), "learning curves"),
+        curves=embed(figures.curves(logs, panels, [_PANELS[name] for name in panels]), "learning curves"),
         film=None if film is None else _image(film.read_bytes(), "gif", "the same pictures after each epoch"),
         models=[_model_section(run, model) for model in results],
         options=run.options.flat(),
@@ -64,18 +64,20 @@ def _model_section(run: RunFolder, model: str) -> dict[str, Any]:
     means = figures.mean_pictures(arrays["mean_before"], after, classes)
     if straightens:
         means.savefig(run.path / "mean_pictures.png", dpi=110)
-    section["means"] = _embed(means, "mean picture of each class")
+    section["means"] = embed(means, "mean picture of each class")
     for part in ("gallery", "worst"):
-        pictures = {name.removeprefix(f"{part}_"): array for name, array in arrays.items() if name.startswith(part)}
-        if len(pictures["input"]):
-            section[part] = _embed(_gallery(pictures, classes, mesh=mesh), part)
+        if len(arrays[f"{part}_input"]):
+            section[part] = embed(gallery_of(arrays, part, mesh=mesh), part)
     if "pose_learned" in arrays:
-        section["poses"] = _embed(figures.poses(arrays["pose_learned"], arrays["pose_true"]), "learned and true pose")
-    section["confusion"] = _embed(figures.confusion(arrays["labels"], arrays["predicted"], classes), "confusion matrix")
+        section["poses"] = embed(figures.poses(arrays["pose_learned"], arrays["pose_true"]), "learned and true pose")
+    section["confusion"] = embed(figures.confusion(arrays["labels"], arrays["predicted"], classes), "confusion matrix")
     return section
 
 
-def _gallery(pictures: dict[str, np.ndarray], classes: list[str], *, mesh: bool) -> Figure:
+def gallery_of(arrays: dict[str, np.ndarray], part: str, *, mesh: bool) -> Figure:
+    """The "gallery" or the "worst" pictures of an evaluation, with what was made of them."""
+    pictures = {name.removeprefix(f"{part}_"): array for name, array in arrays.items() if name.startswith(part)}
+    classes = arrays["classes"]
     titles = []
     for label, predicted, probability in zip(
         pictures["label"], pictures["predicted"], pictures["probability"], strict=True
@@ -97,7 +99,8 @@ def _read_log(files: Sequence[Path]) -> dict[str, list[tuple[int, float]]]:
     return {name: sorted(values.items()) for name, values in log.items()}
 
 
-def _embed(figure: Figure, text: str) -> Markup:
+def embed(figure: Figure, text: str) -> Markup:
+    """The figure as an image element that holds its own data."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     return _image(buffer.getvalue(), "png", text)

@@ -1,0 +1,119 @@
+"""An experiment as a table: in the terminal, as Markdown, and as a page with pictures."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, select_autoescape
+from rich.table import Table
+
+from unwarp.report.page import embed, gallery_of
+from unwarp.tasks.evaluation import load_evaluation
+from unwarp.tasks.experiments import Cell, Experiment
+
+Records = Mapping[str, Sequence[dict[str, Any]]]
+
+COLUMNS = (
+    "cell",
+    "test error %",
+    "published",
+    "difference",
+    "parameters",
+    "epochs",
+    "minutes",
+    "seeds",
+    "threads",
+    "commit",
+)
+# Of these, what fits a terminal.
+_SHORT = ("cell", "test error %", "published", "difference", "minutes")
+_MISSING = "not yet run"
+
+
+def experiment_rows(experiment: Experiment, records: Records) -> list[tuple[str, ...]]:
+    """A row for each cell, in the order of `COLUMNS`; means over seeds, which follow in brackets."""
+    return [_row(cell, records[cell.name]) for cell in experiment.cells]
+
+
+def experiment_table(experiment: Experiment, records: Records) -> Table:
+    """The table for the terminal."""
+    table = Table(title=f"{experiment.title} ({experiment.source})")
+    for index, column in enumerate(_SHORT):
+        table.add_column(column, justify="left" if index == 0 else "right", no_wrap=index == 0)
+    for row in experiment_rows(experiment, records):
+        table.add_row(*(row[COLUMNS.index(column)].replace("**", "") for column in _SHORT))
+    return table
+
+
+def experiment_markdown(experiment: Experiment, records: Records) -> str:
+    """The table as Markdown, under its title."""
+    lines = [
+        f"## {experiment.title}",
+        "",
+        f"`unwarp reproduce {experiment.name}`; published: {experiment.source}.",
+        "",
+        f"| {' | '.join(COLUMNS)} |",
+        "|---|" + "--:|" * (len(COLUMNS) - 1),
+    ]
+    lines += [f"| {' | '.join(row)} |" for row in experiment_rows(experiment, records)]
+    return "\n".join(lines) + "\n"
+
+
+def write_experiment(experiment: Experiment, records: Records, out: Path) -> Path:
+    """Write EXPERIMENT.md and EXPERIMENT.html into the folder of the runs; returns the page.
+
+    The page shows, for each cell whose run is still there, test pictures and what its network made of them.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    (out / f"{experiment.name}.md").write_text(experiment_markdown(experiment, records))
+    pictures = []
+    for cell in experiment.cells:
+        for record in records[cell.name][:1]:
+            run = out / cell.file(record["seed"]).with_suffix("")
+            file = run / record["options"]["model"] / "evaluation.npz"
+            if file.exists():
+                mesh = record["options"].get("transform") == "tps"
+                pictures.append((cell.name, embed(gallery_of(load_evaluation(file), "gallery", mesh=mesh), cell.name)))
+    environment = Environment(loader=PackageLoader("unwarp", "report"), autoescape=select_autoescape())
+    page = environment.get_template("experiment.html").render(
+        title=experiment.title,
+        source=experiment.source,
+        columns=COLUMNS,
+        rows=experiment_rows(experiment, records),
+        pictures=pictures,
+    )
+    file = out / f"{experiment.name}.html"
+    file.write_text(page)
+    return file
+
+
+def _row(cell: Cell, records: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    published = "" if cell.published is None else f"{cell.published:g}"
+    if not records:
+        return (cell.name, _MISSING, published, *[""] * (len(COLUMNS) - 3))
+    errors = [record["test_error"] for record in records]
+    mean = statistics.mean(errors)
+    each = f" ({', '.join(f'{error:.2f}' for error in errors)})" if len(errors) > 1 else ""
+    difference = ""
+    if cell.published is not None:
+        reached = mean < cell.published if cell.goal == "better" else mean <= cell.published
+        difference = f"{mean - cell.published:+.2f}{'' if reached else ' ✗'}"
+
+    def distinct(key: str) -> str:
+        return ", ".join(dict.fromkeys(str(record[key]) for record in records if record.get(key) is not None))
+
+    minutes = ", ".join(f"{record['seconds'] / 60:.1f}" for record in records)
+    parameters = f"{records[0]['parameters']:,}"
+    return (
+        cell.name,
+        f"**{mean:.2f}**{each}",
+        published,
+        difference,
+        parameters,
+        distinct("epochs"),
+        minutes,
+        distinct("seed"),
+        distinct("threads"),
+        distinct("commit"),
+    )

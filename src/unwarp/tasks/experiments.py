@@ -1,0 +1,153 @@
+"""Published tables, cell by cell: what each cell trains, what was published for it, and what was measured.
+
+A table is a YAML file in `recipes/experiments/`; a measurement is a small JSON file,
+`RESULTS/EXPERIMENT/ROW.COLUMN.SEED.json`, written when its training has ended.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+
+from unwarp.tasks.options import Options
+from unwarp.tasks.recipes import RECIPES, recipe_options
+from unwarp.tasks.run_folder import RunFolder
+from unwarp.tasks.training import train
+
+_TABLES = RECIPES / "experiments"
+# What a table says instead of data that cannot be downloaded.
+FOLDER = "FOLDER"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of a table.
+
+    Attributes:
+        experiment: the table.
+        row: what is measured, most often a network.
+        column: what it is measured on.
+        published: the published figure, None where there is none.
+        goal: what is wanted of ours: "better", "as good" or, where nothing is published, "report".
+        options: of its training, without the seed.
+        quick: what its quick setting changes in them.
+    """
+
+    experiment: str
+    row: str
+    column: str
+    published: float | None
+    goal: str
+    options: Mapping[str, Any] = field(repr=False, hash=False)
+    quick: Mapping[str, Any] = field(repr=False, hash=False)
+
+    @property
+    def name(self) -> str:
+        """ROW/COLUMN, as the command line takes it."""
+        return f"{self.row}/{self.column}"
+
+    def file(self, seed: int) -> Path:
+        """Where its measurement is kept, below the folder of all results."""
+        return Path(self.experiment) / f"{self.row}.{self.column}.{seed}.json"
+
+    def run(
+        self, out: Path, seed: int, console: Console, *, quick: bool = False, data: str | None = None
+    ) -> dict[str, Any]:
+        """Train it, or go on where it was stopped; returns the record to keep.
+
+        Args:
+            out: the folder of all runs.
+            seed: of the run.
+            console: where to show progress.
+            quick: whether to take the quick setting.
+            data: the folder of pictures, where the table names none.
+
+        Raises:
+            ValueError: for data where the table names its own, or the other way round, or a run of other options there.
+        """
+        path = out / self.file(seed).with_suffix("")
+        options = {**self.options, **(self.quick if quick else {}), "seed": seed}
+        if (options["data"] == FOLDER) != (data is not None):
+            raise ValueError(f"data: wanted {'a folder' if data is None else 'none'} for {self.experiment}, got {data}")
+        options["data"] = data or options["data"]
+        run = RunFolder(path, Options.of({**options, "name": path.name, "out": str(path.parent)}))
+        if (path / "config.yaml").exists() and RunFolder.open(path).options != run.options:
+            raise ValueError(f"out: wanted a run of the same options in {path}, got one of others; remove it")
+        train(run, console)
+        (record,) = run.results().values()
+        return {"experiment": self.experiment, "row": self.row, "column": self.column, **record, "options": options}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A published table."""
+
+    name: str
+    title: str
+    source: str
+    cells: tuple[Cell, ...]
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """Names of the rows, in order."""
+        return tuple(dict.fromkeys(cell.row for cell in self.cells))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns, in order."""
+        return tuple(dict.fromkeys(cell.column for cell in self.cells))
+
+    def choose(self, names: Iterable[str]) -> tuple[Cell, ...]:
+        """The cells of the given names, each ROW/COLUMN, ROW or COLUMN. ValueError for one that is none."""
+        chosen: list[Cell] = []
+        for name in names:
+            found = [cell for cell in self.cells if name in (cell.name, cell.row, cell.column)]
+            if not found:
+                raise ValueError(f"cells: wanted some of {', '.join(cell.name for cell in self.cells)}; got {name!r}")
+            chosen += found
+        return tuple(dict.fromkeys(chosen))
+
+    def records(self, results: Path) -> dict[str, list[dict[str, Any]]]:
+        """What was measured, by cell and in the order of seeds, from the folder of all results."""
+        found: dict[str, list[dict[str, Any]]] = {cell.name: [] for cell in self.cells}
+        for file in (results / self.name).glob("*.json"):
+            record = json.loads(file.read_text())
+            name = f"{record['row']}/{record['column']}"
+            if name not in found:
+                raise ValueError(f"results: wanted cells of {self.name}, got {name} in {file}")
+            found[name].append(record)
+        return {name: sorted(records, key=lambda record: record["seed"]) for name, records in found.items()}
+
+
+def experiment_names() -> tuple[str, ...]:
+    """Every experiment."""
+    return tuple(sorted(file.stem for file in _TABLES.glob("*.yaml")))
+
+
+def load_experiment(name: str) -> Experiment:
+    """An experiment by name. ValueError if there is none of that name."""
+    if name not in experiment_names():
+        raise ValueError(f"experiment: wanted one of {', '.join(experiment_names())}; got {name!r}")
+    table = yaml.safe_load((_TABLES / f"{name}.yaml").read_text())
+    cells = []
+    for row_name, row in table["rows"].items():
+        for column_name, column in table["columns"].items():
+            options = {**recipe_options(column["recipe"]), **column, **row.get("options", {})}
+            options.pop("recipe")
+            published = row.get("published", {}).get(column_name)
+            goal = "report" if published is None else row.get("goal", "as good")
+            quick = {**table.get("quick", {}), **row.get("quick", {})}
+            cells.append(Cell(name, row_name, column_name, published, goal, options, quick))
+    return Experiment(name, table["title"], table["source"], tuple(cells))
+
+
+def keep(record: dict[str, Any], file: Path) -> None:
+    """Write a measurement, whole or not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_suffix(".partial")
+    partial.write_text(json.dumps(record, indent=1) + "\n")
+    partial.replace(file)

@@ -1,0 +1,95 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from unwarp.cli.main import main
+from unwarp.tasks.experiments import FOLDER, Cell, experiment_names, keep, load_experiment
+from unwarp.tasks.options import Options
+from unwarp.tasks.run_folder import RunFolder
+
+TABLES = [load_experiment(name) for name in experiment_names()]
+CELLS = [cell for table in TABLES for cell in table.cells]
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=lambda cell: f"{cell.experiment}:{cell.name}")
+def test_the_options_of_every_cell_are_known(cell: Cell) -> None:
+    for options in (cell.options, {**cell.options, **cell.quick}):
+        run = RunFolder(Path("nowhere"), Options.of(dict(options)))
+        assert len(run.models) == 1
+    assert (cell.published is None) == (cell.goal == "report")
+    assert cell.goal in ("better", "as good", "report")
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+def test_cells_are_chosen_by_name_row_or_column(table: object) -> None:
+    experiment = load_experiment(table.name)  # pyright: ignore[reportAttributeAccessIssue]
+    cell = experiment.cells[-1]
+    assert experiment.choose([cell.name]) == (cell,)
+    assert {c.row for c in experiment.choose([cell.row])} == {cell.row}
+    assert {c.column for c in experiment.choose([cell.column])} == {cell.column}
+    assert len({c.file(0) for c in experiment.cells}) == len(experiment.cells)
+    with pytest.raises(ValueError, match="cells: wanted"):
+        experiment.choose(["nothing/of-it"])
+
+
+def test_what_is_kept_is_read_back_in_the_order_of_seeds(tmp_path: Path) -> None:
+    experiment = load_experiment("digits")
+    cell = experiment.cells[0]
+    for seed in (10, 2, 0):
+        keep({"row": cell.row, "column": cell.column, "seed": seed}, tmp_path / cell.file(seed))
+    assert [record["seed"] for record in experiment.records(tmp_path)[cell.name]] == [0, 2, 10]
+    keep({"row": "another", "column": cell.column, "seed": 0}, tmp_path / cell.file(1))
+    with pytest.raises(ValueError, match="another"):
+        experiment.records(tmp_path)
+
+
+def test_a_table_is_run_once_and_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["reproduce", "digits", "--cells", "convnet", "--quick"]
+    words += ["--results", str(tmp_path / "results"), "--out", str(tmp_path / "runs")]
+    assert main(words) == 0
+    first = capsys.readouterr().out
+    assert "1 of 1" in first
+    (file,) = (tmp_path / "results").rglob("*.json")
+    assert file.relative_to(tmp_path) == Path("results/quick/digits/convnet.rts.0.json")
+    (record,) = load_experiment("digits").records(tmp_path / "results" / "quick")["convnet/rts"]
+    assert record["options"]["epochs"] == record["epochs"] == 2
+    assert "<img" in (tmp_path / "runs" / "quick" / "digits.html").read_text()
+    assert "not yet run" in (tmp_path / "runs" / "quick" / "digits.md").read_text()
+    written = file.stat().st_mtime_ns
+    assert main(words) == 0
+    assert "1 of 1" not in capsys.readouterr().out
+    assert file.stat().st_mtime_ns == written
+
+
+def test_a_run_of_other_options_is_not_gone_on_with(tmp_path: Path) -> None:
+    (cell,) = load_experiment("digits").choose(["convnet/rts"])
+    from rich.console import Console
+
+    cell.run(tmp_path, 0, Console(quiet=True), quick=True)
+    other = replace(cell, quick={"epochs": 3})
+    with pytest.raises(ValueError, match="same options"):
+        other.run(tmp_path, 0, Console(quiet=True), quick=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ([], "experiment"),
+        (["signs", "--all"], "--all"),
+        (["nothing"], "digits"),
+        (["digits", "--seeds", "0"], "seeds"),
+        (["digits", "--cells", "nothing"], "convnet/rts"),
+        (["signs"], "data"),
+        (["digits", "--data", "somewhere"], "data"),
+    ],
+)
+def test_wrong_use_is_one_line(words: list[str], complaint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["reproduce", *words, "--results", "nowhere", "--out", "nowhere"]) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert complaint in lines[0]
+
+
+def test_only_data_that_cannot_be_downloaded_is_asked_for() -> None:
+    assert {cell.experiment for cell in CELLS if cell.options["data"] == FOLDER} == {"signs"}
