@@ -173,6 +173,22 @@ def test_a_window_needs_a_width() -> None:
         SpatialTransformer(convolutional((1, 8, 8), Affine()), Affine(), window=0.0)
 
 
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+def test_jitter_moves_in_training_only(ndim: int) -> None:
+    module = SpatialTransformer(Fixed([0.0] * ndim), Translation(ndim), (4,) * ndim, jitter=0.1, window=0.5)
+    image = torch.rand(500, 1, *(8,) * ndim)
+    _, moved = module.locate(image)
+    still = SpatialTransformer(Fixed([0.0] * ndim), Translation(ndim), (4,) * ndim, window=0.5).locate(image)[1]
+    assert isinstance(moved, LinearMap)
+    assert isinstance(still, LinearMap)
+    noise = (moved.matrix - still.matrix)[..., -1] / 0.5
+    assert noise.mean().abs() < 0.02
+    assert 0.09 < noise.std() < 0.11
+    moved.matrix.sum().backward()
+    assert module.localization.theta.grad is not None
+    assert torch.equal(module.eval()(image), SpatialTransformer.warp(module, image, still))
+
+
 @pytest.mark.parametrize("in_shape", [(1, 60, 60), (3, 18, 50), (2, 40), (1, 16, 8, 6)])
 def test_a_centroid_starts_as_the_identity_and_is_trained_at_its_own_rate(in_shape: tuple[int, ...]) -> None:
     ndim = len(in_shape) - 1

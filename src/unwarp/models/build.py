@@ -66,6 +66,7 @@ def build_model(
     crop: Sequence[int] | None = None,
     leash: float = 1.0,
     window: float = 1.0,
+    jitter: float = 0.0,
     dropout: float = 0.0,
     parameters: int = 400_000,
     backbone: nn.Module | None = None,
@@ -84,6 +85,7 @@ def build_model(
         crop: spatial size of their output; that of the images if None.
         leash: see `SpatialTransformer`.
         window: of the first transformer; see `SpatialTransformer`. The others start with all that it shows.
+        jitter: of the last transformer; see `SpatialTransformer`.
         dropout: before the last layer of the classifier.
         parameters: about how many, for the whole of the paper's networks.
         backbone: a module from images to logits, to take the place of the classification network.
@@ -100,11 +102,14 @@ def build_model(
         seen = tuple(in_shape) if passes == 1 else (in_shape[0], *crop)
         families = [*([Translation()] if look else []), *[transform] * num_transformers]
         for index, family in enumerate(families):
-            first = index == 0
+            first, last = index == 0, index == len(families) - 1
             localization = centroid(seen) if look and first else _localization(base, seen, family)
-            transformers.append(
-                SpatialTransformer(localization, family, crop, leash=leash, window=window if first else 1.0)
-            )
+            how: dict[str, Any] = {
+                "leash": leash,
+                "window": window if first else 1.0,
+                "jitter": jitter if last else 0.0,
+            }
+            transformers.append(SpatialTransformer(localization, family, crop, **how))
             seen = (in_shape[0], *crop)
         in_shape = seen
     if backbone is None:

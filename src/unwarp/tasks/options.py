@@ -61,6 +61,9 @@ class ModelOptions(_Checked):
     window: float = option(
         1.0, "width of the part of the picture, around its centre, that a transformer starts with", least=0.01
     )
+    jitter: float = option(
+        0.0, "random moves of what the last transformer shows, in training: shift, shear, turn, log-scale", least=0
+    )
     parameters: int = option(400_000, "about how many parameters the paper's networks (fcn, cnn) have", least=1)
     dropout: float = option(0.0, "before the last layer of the classifier", least=0)
     backbone: str | None = option(

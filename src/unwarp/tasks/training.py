@@ -76,6 +76,7 @@ def build(chosen: Options, name: str, image_shape: tuple[int, int, int], classes
         crop=crop,
         leash=options.leash,
         window=options.window,
+        jitter=options.jitter,
         dropout=options.dropout,
         parameters=options.parameters,
         backbone=backbone,
