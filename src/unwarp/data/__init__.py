@@ -1,5 +1,6 @@
 """Pictures to learn from: where they come from, how they are read, split, distorted and put into batches."""
 
+from unwarp.data.addition import draw_addends
 from unwarp.data.arrays import load_arrays
 from unwarp.data.catalog import load
 from unwarp.data.clutter import add_clutter
@@ -17,6 +18,7 @@ __all__ = [
     "Pictures",
     "Splits",
     "add_clutter",
+    "draw_addends",
     "load",
     "load_arrays",
     "load_digits",

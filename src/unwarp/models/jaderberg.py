@@ -30,8 +30,22 @@ def fcn(in_shape: Sequence[int], num_classes: int, *, parameters: int = 400_000,
     return make(_width(make, parameters))
 
 
-def cnn(in_shape: Sequence[int], num_classes: int, *, parameters: int = 400_000, dropout: float = 0.0) -> nn.Module:
+def cnn(
+    in_shape: Sequence[int],
+    num_classes: int,
+    *,
+    parameters: int = 400_000,
+    dropout: float = 0.0,
+    change: Callable[[nn.Sequential], nn.Sequential] = lambda network: network,
+) -> nn.Sequential:
     """Convolutions of 9×9 and 7×7, each with 2× max-pooling, and a classifier, for images `(C, H, W)` of 23 and more.
+
+    Args:
+        in_shape: `(C, H, W)` of the images.
+        num_classes: number of classes.
+        parameters: about how many it may have.
+        dropout: before the last layer.
+        change: what is made of the network; its parameters count.
 
     Raises:
         ValueError: for smaller images.
@@ -40,8 +54,8 @@ def cnn(in_shape: Sequence[int], num_classes: int, *, parameters: int = 400_000,
     if min(size) < 1:
         raise ValueError(f"in_shape: wanted images of at least 24×24 for the paper's CNN, got {tuple(in_shape)}")
 
-    def make(width: int) -> nn.Module:
-        return nn.Sequential(
+    def make(width: int) -> nn.Sequential:
+        network = nn.Sequential(
             nn.Conv2d(in_shape[0], width, 9),
             nn.ReLU(),
             nn.MaxPool2d(2),
@@ -52,6 +66,7 @@ def cnn(in_shape: Sequence[int], num_classes: int, *, parameters: int = 400_000,
             nn.Dropout(dropout),
             nn.Linear(width * size[0] * size[1], num_classes),
         )
+        return change(network)
 
     return make(_width(make, parameters))
 

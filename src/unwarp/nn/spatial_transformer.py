@@ -88,14 +88,15 @@ class SpatialTransformer(nn.Module):
         """Theta and the map predicted for `image [N, C, *in]`, without warping it."""
         check_image(image)
         theta = self.localization(image)
-        pull = self._to_map(theta)
+        pull = self.to_map(theta)
         # An exported program has no backward pass of ours to hold the leash.
         if self.leash > 0 and theta.requires_grad and not torch.compiler.is_exporting():
             theta = _AddGradient.apply(theta, self.leash * _distance_of_the_lost(pull))
-            pull = self._to_map(theta)
+            pull = self.to_map(theta)
         return theta, pull
 
-    def _to_map(self, theta: Tensor) -> Map:
+    def to_map(self, theta: Tensor) -> Map:
+        """What theta `[N, P]` or `[N, K, P]` means here: the map of the transform, after the zoom of the window."""
         pull = self.transform(theta)
         if self.window == 1:
             return pull
