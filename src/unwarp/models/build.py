@@ -36,9 +36,10 @@ from unwarp.transforms import (
 _PLAIN = ("fcn", "cnn", "convnet")
 # How many spatial transformers stand side by side, and the tiles of the picture that crops start with.
 _SIDE_BY_SIDE = {"2st": (1, 2), "4st": (2, 2)}
+_KINDS = ("st", *_SIDE_BY_SIDE, "multi-st")
 MODELS = (
     *_PLAIN,
-    *(f"{kind}-{base}" for kind in ("st", *_SIDE_BY_SIDE) for base in _PLAIN),
+    *(f"{kind}-{base}" for kind in _KINDS[:-1] for base in _PLAIN),
     "multi-st-cnn",
     "multi-st-convnet",
 )
@@ -123,7 +124,8 @@ def build_model(
     """
     check_choice("model", name, MODELS)
     check_choice("parallel", parallel, PARALLEL)
-    kind, _, base = name.rpartition("-")
+    kind = next((kind for kind in _KINDS if name.startswith(f"{kind}-")), "")
+    base = name.removeprefix(f"{kind}-")
     if kind not in ("", "st") and (num_transformers, passes) != (1, 1):
         raise ValueError(f"transformers, passes: wanted 1 for {name}, got {num_transformers}, {passes}")
     if kind == "multi-st" and backbone is not None:

@@ -13,7 +13,11 @@ _WIDEST = 4096
 
 
 def fcn(in_shape: Sequence[int], num_classes: int, *, parameters: int = 400_000, dropout: float = 0.0) -> nn.Module:
-    """Two hidden layers and a classifier, fully connected, as wide as `parameters` allow, for images `(C, H, W)`."""
+    """Two hidden layers and a classifier, fully connected, as wide as `parameters` allow, for images `(C, H, W)`.
+
+    Raises:
+        ValueError: for fewer parameters than the narrowest has.
+    """
 
     def make(width: int) -> nn.Module:
         pixels = in_shape[0] * in_shape[1] * in_shape[2]
@@ -48,7 +52,7 @@ def cnn(
         change: what is made of the network; its parameters count.
 
     Raises:
-        ValueError: for smaller images.
+        ValueError: for smaller images, or fewer parameters than the narrowest has.
     """
     size = [((extent - 8) // 2 - 6) // 2 for extent in in_shape[1:]]
     if min(size) < 1:
@@ -72,8 +76,11 @@ def cnn(
 
 
 def _width(make: Callable[[int], nn.Module], parameters: int) -> int:
-    """The largest width whose network has no more than that many parameters."""
+    """The largest width whose network has no more than that many parameters. ValueError if none has."""
     low, high = 1, _WIDEST
+    least = _count_on_meta(make, low)
+    if least > parameters:
+        raise ValueError(f"parameters: wanted at least {least} for the classification network, got {parameters} for it")
     while low < high:
         middle = (low + high + 1) // 2
         # On the meta device a network costs nothing to make.

@@ -24,8 +24,8 @@ def insert_transformers(
 ) -> nn.Sequential:
     """A network with a spatial transformer before each of its second to fourth convolutions.
 
-    Before the first, on the image itself, the classifier has its own. Each keeps the size of what it warps, and starts at
-    the identity: the network computes at first what it did without them.
+    Before the first, on the image itself, the classifier has its own. Each keeps the size of what it warps and starts
+    at the identity: the network computes at first what it did without them.
 
     Args:
         network: layers, none nested.

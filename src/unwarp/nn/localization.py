@@ -49,7 +49,10 @@ class Localization(nn.Module):
             self.head.bias.copy_(start.flatten())
 
     def forward(self, image: Tensor) -> Tensor:
-        """Theta `[N, P]` or `[N, K, P]`. Under autocast the last layer stays in full precision: theta is a coordinate."""
+        """Theta `[N, P]` or `[N, K, P]`.
+
+        Under autocast the last layer stays in full precision: theta is a coordinate.
+        """
         features = self.features(image)
         with torch.autocast(image.device.type, enabled=False):
             theta = self.head(features.to(self.head.weight.dtype))
