@@ -2,6 +2,7 @@
 
 from unwarp.data.addition import draw_addends
 from unwarp.data.arrays import load_arrays
+from unwarp.data.birds import load_birds
 from unwarp.data.catalog import load
 from unwarp.data.clutter import add_clutter
 from unwarp.data.digits import load_digits
@@ -21,6 +22,7 @@ __all__ = [
     "draw_addends",
     "load",
     "load_arrays",
+    "load_birds",
     "load_digits",
     "load_folder",
     "load_mnist",

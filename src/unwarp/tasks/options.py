@@ -24,7 +24,9 @@ class _Checked:
 class DataOptions(_Checked):
     """What to learn from."""
 
-    data: str = option("digits", "digits, mnist, a folder with a sub-folder of pictures per class, or a file .npz")
+    data: str = option(
+        "digits", "digits, mnist, birds, a folder with a sub-folder of pictures per class, or a file .npz"
+    )
     distortion: Literal["none", "r", "rts", "p", "e", "tc"] = option(
         "none", "what to do to every picture: none, or a distortion of the paper (see the guide)"
     )
