@@ -14,19 +14,32 @@ Curves = Mapping[str, Mapping[str, Sequence[tuple[int, float]]]]
 _PER_ROW = 12
 _INCH = 0.95
 _LEARNED, _QUIET = "#e4572e", "#8d99ae"
+# One for each map of a picture, in order, and again from the first.
+_MAPS = (_LEARNED, "#17a398", "#f3a712", "#7768ae")
+
+
+def in_colours(picture: np.ndarray) -> np.ndarray:
+    """A picture `[C, H, W]` as `[H, W]` or `[H, W, 3]`: two channels red and cyan, more than three as their mean."""
+    channels = len(picture)
+    if channels == 3:
+        return np.moveaxis(picture, 0, -1)
+    if channels == 2:
+        return np.stack([picture[0], picture[1], picture[1]], axis=-1)
+    return picture[0] if channels == 1 else picture.mean(0).astype(picture.dtype)
 
 
 def show_picture(axes: Axes, picture: np.ndarray) -> None:
-    """Draw one picture `[C, H, W]`, 0..1 (or bytes), grey or RGB, without axes."""
+    """Draw one picture `[C, H, W]`, 0..1 (or bytes), without axes; see `in_colours`."""
     if picture.dtype == np.uint8:
         picture = picture / 255
-    image = np.clip(np.moveaxis(picture, 0, -1), 0, 1)
-    axes.imshow(image if image.shape[-1] == 3 else image[..., 0], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axes.imshow(np.clip(in_colours(picture), 0, 1), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axes.set_xticks([])
     axes.set_yticks([])
 
 
-def draw_outline(axes: Axes, outline: np.ndarray, size: Sequence[int], *, mesh: bool = False) -> None:
+def draw_outline(
+    axes: Axes, outline: np.ndarray, size: Sequence[int], *, mesh: bool = False, colour: str = _LEARNED
+) -> None:
     """Draw where an output lies in an input of `size` (H, W): `outline [h, w, 2]`, a map's grid, normalised.
 
     The thick side is the upper one of the output. With `mesh` the lines between are drawn too.
@@ -36,9 +49,9 @@ def draw_outline(axes: Axes, outline: np.ndarray, size: Sequence[int], *, mesh: 
     rows = range(height) if mesh else (0, height - 1)
     columns = range(width) if mesh else (0, width - 1)
     for row in rows:
-        axes.plot(x[row], y[row], color=_LEARNED, linewidth=2.0 if row == 0 else 0.8)
+        axes.plot(x[row], y[row], color=colour, linewidth=2.0 if row == 0 else 0.8)
     for column in columns:
-        axes.plot(x[:, column], y[:, column], color=_LEARNED, linewidth=0.8)
+        axes.plot(x[:, column], y[:, column], color=colour, linewidth=0.8)
     margin_y, margin_x = size[0] / 6, size[1] / 6
     axes.set_xlim(-0.5 - margin_x, size[1] - 0.5 + margin_x)
     axes.set_ylim(size[0] - 0.5 + margin_y, -0.5 - margin_y)
@@ -49,26 +62,60 @@ def draw_outline(axes: Axes, outline: np.ndarray, size: Sequence[int], *, mesh: 
 def gallery(
     inputs: np.ndarray, outputs: np.ndarray, outlines: np.ndarray | None, titles: Sequence[str], *, mesh: bool = False
 ) -> Figure:
-    """Inputs `[n, C, H, W]` with their outlines `[n, h, w, 2]`, above what was made of them `[n, C, h', w']`."""
-    figure, grid = _rows_of_axes(len(inputs), 1 if outlines is None else 2)
+    """Inputs `[n, C, H, W]` with their outlines, above what was made of them.
+
+    Outlines are `[n, h, w, 2]` and outputs `[n, C, h', w']`; or both have an axis K after the first, for K maps of each
+    picture: each then has its colour.
+    """
+    if outlines is not None and outlines.ndim == 4:
+        outputs, outlines = outputs[:, None], outlines[:, None]
+    figure, grid = _rows_of_axes(len(inputs), 1 if outlines is None else 1 + outlines.shape[1])
     for index, (upper, *lower) in enumerate(grid):
         show_picture(upper, inputs[index])
         upper.set_title(titles[index], fontsize=7)
         if outlines is not None:
-            draw_outline(upper, outlines[index], inputs.shape[2:], mesh=mesh)
-            show_picture(lower[0], outputs[index])
+            _draw_outlines(upper, outlines[index], inputs.shape[2:], mesh=mesh)
+            _show_outputs(lower, outputs[index])
+    return figure
+
+
+def channels(
+    inputs: np.ndarray, outputs: np.ndarray, outlines: np.ndarray, titles: Sequence[str], *, mesh: bool = False
+) -> Figure:
+    """What K maps show of each of the channels of a picture: a matrix of map × channel for each picture.
+
+    A row for each channel: the input `[n, C, H, W]` with the outlines `[n, K, h, w, 2]`, then the K outputs
+    `[n, K, C, h', w']`.
+    """
+    count, maps, rows = *outlines.shape[:2], inputs.shape[1]
+    blocks = max(1, _PER_ROW // (maps + 1))
+    wide, high = min(count, blocks), -(-count // blocks)
+    figure = Figure(figsize=(_INCH * wide * (maps + 1), (_INCH * rows + 0.25) * high), layout="constrained")
+    for index, part in enumerate(figure.subfigures(high, wide, squeeze=False).flat[:count]):
+        grid = part.subplots(rows, maps + 1, squeeze=False)
+        part.suptitle(titles[index], fontsize=8)
+        for channel, (first, *others) in enumerate(grid):
+            one = slice(channel, channel + 1)
+            show_picture(first, inputs[index, one])
+            _draw_outlines(first, outlines[index], inputs.shape[2:], mesh=mesh)
+            _show_outputs(others, outputs[index, :, one])
     return figure
 
 
 def mean_pictures(before: np.ndarray, after: np.ndarray | None, classes: Sequence[str]) -> Figure:
-    """The mean picture `[classes, C, H, W]` of each class as it came, above the mean of the straightened ones."""
-    figure, grid = _rows_of_axes(len(before), 1 if after is None else 2)
+    """The mean picture `[classes, C, H, W]` of each class as it came, above the mean of the straightened ones.
+
+    These may have an axis K after the first, for K maps of each picture.
+    """
+    if after is not None and after.ndim == 4:
+        after = after[:, None]
+    figure, grid = _rows_of_axes(len(before), 1 if after is None else 1 + after.shape[1])
     brightest = [max(float(pictures.max()), 1e-6) for pictures in (before, before if after is None else after)]
     for index, (upper, *lower) in enumerate(grid):
         show_picture(upper, before[index] / brightest[0])
         upper.set_title(classes[index], fontsize=8)
         if after is not None:
-            show_picture(lower[0], after[index] / brightest[1])
+            _show_outputs(lower, after[index] / brightest[1])
     return figure
 
 
@@ -116,26 +163,57 @@ def confusion(labels: np.ndarray, predicted: np.ndarray, classes: Sequence[str])
 
 
 def poses(learned: np.ndarray, true: np.ndarray) -> Figure:
-    """Learned against true pose, both `[n, 4]`: rotation in radians, log-scale, centre x and y."""
-    figure = Figure(figsize=(12, 3), layout="constrained")
-    columns = [
-        ("rotation, degrees", np.rad2deg(learned[:, 0]), np.rad2deg(true[:, 0])),
-        ("scale", np.exp(learned[:, 1]), np.exp(true[:, 1])),
-        ("centre x", learned[:, 2], true[:, 2]),
-        ("centre y", learned[:, 3], true[:, 3]),
-    ]
-    for panel, (title, ours, truth) in enumerate(columns, start=1):
-        axes = figure.add_subplot(1, 4, panel)
-        known = np.isfinite(truth)
-        axes.plot(truth[known], ours[known], ".", markersize=2, color=_LEARNED, alpha=0.5)
-        axes.set_title(title, fontsize=9)
-        axes.set_xlabel("true", fontsize=8)
-        axes.set_ylabel("learned", fontsize=8)
-        axes.tick_params(labelsize=7)
-        axes.grid(alpha=0.3)
-        if not known.any():
-            axes.text(0.5, 0.5, "not known", ha="center", transform=axes.transAxes, color=_QUIET)
+    """Learned against true pose, both `[n, 4]`: rotation in radians, log-scale, centre x and y.
+
+    Learned ones of K maps of each picture, `[n, K, 4]`, are drawn against each of A true ones `[n, A, 4]`, a row for
+    each pair; r is the correlation.
+    """
+    learned, true = (poses.reshape(len(poses), -1, 4) for poses in (learned, true))
+    pairs = [(k, a) for k in range(learned.shape[1]) for a in range(true.shape[1])]
+    figure = Figure(figsize=(12, 3 * len(pairs)), layout="constrained")
+    grid = figure.subplots(len(pairs), 4, squeeze=False)
+    for row, (k, a) in zip(grid, pairs, strict=True):
+        ours, truth = learned[:, k], true[:, a]
+        columns = [
+            ("rotation, degrees", np.rad2deg(ours[:, 0]), np.rad2deg(truth[:, 0])),
+            ("scale", np.exp(ours[:, 1]), np.exp(truth[:, 1])),
+            ("centre x", ours[:, 2], truth[:, 2]),
+            ("centre y", ours[:, 3], truth[:, 3]),
+        ]
+        words = (f"true, picture {a + 1}", f"learned, transformer {k + 1}") if len(pairs) > 1 else ("true", "learned")
+        for axes, (title, found, wanted) in zip(row, columns, strict=True):
+            _scatter(axes, title, wanted, found, words, _MAPS[k % len(_MAPS)])
     return figure
+
+
+def _scatter(
+    axes: Axes, title: str, true: np.ndarray, learned: np.ndarray, words: tuple[str, str], colour: str
+) -> None:
+    known = np.isfinite(true)
+    axes.plot(true[known], learned[known], ".", markersize=2, color=colour, alpha=0.5)
+    spread = min(float(np.std(true[known])), float(np.std(learned[known]))) if known.any() else 0.0
+    correlation = f", r = {np.corrcoef(true[known], learned[known])[0, 1]:.2f}" if spread > 1e-6 else ""
+    axes.set_title(title + correlation, fontsize=9)
+    axes.set_xlabel(words[0], fontsize=8)
+    axes.set_ylabel(words[1], fontsize=8)
+    axes.tick_params(labelsize=7)
+    axes.grid(alpha=0.3)
+    if not known.any():
+        axes.text(0.5, 0.5, "not known", ha="center", transform=axes.transAxes, color=_QUIET)
+
+
+def _draw_outlines(axes: Axes, outlines: np.ndarray, size: Sequence[int], *, mesh: bool) -> None:
+    """The outlines `[K, h, w, 2]` of K maps, each in its colour."""
+    for index, outline in enumerate(outlines):
+        draw_outline(axes, outline, size, mesh=mesh, colour=_MAPS[index % len(_MAPS)])
+
+
+def _show_outputs(places: Sequence[Axes], outputs: np.ndarray) -> None:
+    """The outputs `[K, C, h, w]` of K maps, framed in their colours where there are several."""
+    for index, (axes, output) in enumerate(zip(places, outputs, strict=True)):
+        show_picture(axes, output)
+        if len(outputs) > 1:
+            axes.spines[:].set(color=_MAPS[index % len(_MAPS)], linewidth=1.5)
 
 
 def _rows_of_axes(count: int, height: int) -> tuple[Figure, list[list[Axes]]]:

@@ -3,18 +3,23 @@ import torch
 
 from unwarp.data import Distortion, Pictures, Splits
 from unwarp.data.batches import PictureBatches
+from unwarp.warping import warp
 
 
-def make(name: str | None = "rts", *, augment: bool = True, seed: int = 0, batch_size: int = 16) -> PictureBatches:
+def make(
+    name: str | None = "rts", *, augment: bool = True, seed: int = 0, batch_size: int = 16, addends: int = 1
+) -> PictureBatches:
     generator = torch.Generator().manual_seed(5)
 
     def part(count: int) -> Pictures:
         images = torch.randint(0, 256, (count, 1, 12, 12), generator=generator, dtype=torch.uint8)
-        return Pictures(images, torch.arange(count) % 3, ("a", "b", "c"), tuple(map(str, range(count))))
+        return Pictures(images, torch.arange(count) % 3, ("0", "1", "2"), tuple(map(str, range(count))))
 
     distortion = None if name is None else Distortion(name, (12, 12))
     splits = Splits(part(50), part(9), part(10))
-    return PictureBatches(splits, distortion=distortion, augment=augment, batch_size=batch_size, seed=seed)
+    return PictureBatches(
+        splits, distortion=distortion, augment=augment, batch_size=batch_size, seed=seed, addends=addends
+    )
 
 
 def epoch(batches: PictureBatches, number: int = 0) -> list[tuple]:
@@ -92,3 +97,31 @@ def test_processes_share_each_batch(world: int) -> None:
     for step, (images, _, _) in enumerate(whole):
         together = torch.cat([share[step][0] for share in shares])
         assert {bytes(i.numpy()) for i in together} == {bytes(i.numpy()) for i in images}
+
+
+@pytest.mark.parametrize("name", ["rts", "e", None])
+def test_addends_are_distorted_each_by_itself_in_their_own_channels(name: str | None) -> None:
+    batches = make(name, addends=2)
+    images, labels, seed = epoch(batches)[0]
+    batch = batches.distort(images, labels, seed)
+    assert batches.image_shape == (2, *batch.images.shape[2:])
+    assert batches.classes == ("0", "1", "2", "3", "4")
+    again = batches.distort(images, labels, seed)
+    assert torch.equal(batch.images, again.images)
+    assert torch.equal(batch.labels, again.labels)
+    if name is None:
+        assert torch.equal(batch.images[:, :1], images.float() / 255)
+        return
+    assert batch.pull is not None
+    assert batch.pull.batch == (16, 2)
+    own = warp(images.float() / 255, batch.pull[:, :1], batch.images.shape[2:])
+    assert torch.equal(own[:, 0], batch.images[:, :1])
+    assert not torch.equal(batch.pull[:, :1].grid((2, 2)), batch.pull[:, 1:].grid((2, 2)))
+
+
+def test_addends_without_augmentation_keep_their_sums() -> None:
+    batches = make(augment=False, addends=2)
+    (images, labels, seed), *_ = epoch(batches, 0)
+    assert images.shape[1] == 2
+    assert labels.max() > 2
+    assert batches.on_after_batch_transfer((images, labels, seed)).labels is labels

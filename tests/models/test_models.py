@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import pytest
 import torch
 from torch import nn
@@ -16,7 +18,7 @@ def parameters(model: nn.Module) -> int:
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("in_shape", [(1, 42, 42), (3, 30, 48)])
 def test_every_model_classifies_and_learns(name: str, in_shape: tuple[int, ...]) -> None:
-    model = build_model(name, in_shape, 7)
+    model = build_model(name, in_shape, 7, parameters=700_000)
     logits = model(torch.rand(4, *in_shape))
     assert logits.shape == (4, 7)
     logits.square().sum().backward()
@@ -27,6 +29,18 @@ def test_every_model_classifies_and_learns(name: str, in_shape: tuple[int, ...])
 @pytest.mark.parametrize("in_shape", [(1, 28, 28), (1, 42, 42), (1, 60, 60), (2, 42, 42)])
 def test_the_papers_networks_have_about_400k_parameters(name: str, in_shape: tuple[int, ...]) -> None:
     assert 0.95 * 400_000 <= parameters(build_model(name, in_shape, 10)) <= 400_000
+
+
+@pytest.mark.parametrize("name", ["fcn", "cnn", "st-fcn", "2st-fcn"])
+@pytest.mark.parametrize("transform", ["affine", "projective", "tps"])
+def test_the_networks_that_add_have_about_400k_parameters(name: str, transform: str) -> None:
+    model = build_model(name, (2, 42, 42), 19, transform=build_transform(transform), crop=(20, 20))
+    assert 0.95 * 400_000 <= parameters(model) <= 400_000
+
+
+def test_too_few_parameters_are_refused() -> None:
+    with pytest.raises(ValueError, match="^parameters: wanted at least"):
+        build_model("4st-fcn", (3, 48, 48), 10)
 
 
 @pytest.mark.parametrize("name", TRANSFORMS)
@@ -81,9 +95,13 @@ def test_passes_cost_no_parameters() -> None:
 
 
 def test_a_backbone_of_ones_own_takes_the_place_of_the_network() -> None:
-    backbone = nn.Sequential(nn.Flatten(), nn.Linear(3 * 20 * 20, 4))
-    model = build_model("st-fcn", (3, 32, 32), 4, crop=(20, 20), backbone=backbone)
-    assert model.backbone is backbone
+    def make(in_shape: Sequence[int], num_outputs: int) -> nn.Module:
+        assert in_shape == (3, 20, 20)
+        return nn.Sequential(nn.Flatten(), nn.Linear(3 * 20 * 20, num_outputs), nn.Tanh())
+
+    model = build_model("st-fcn", (3, 32, 32), 4, crop=(20, 20), backbone=make)
+    assert isinstance(model.backbone, nn.Sequential)
+    assert isinstance(model.backbone[-1], nn.Tanh)
     assert model(torch.rand(2, 3, 32, 32)).shape == (2, 4)
 
 
@@ -92,5 +110,11 @@ def test_what_makes_no_sense_is_refused() -> None:
         build_model("resnet", (1, 28, 28), 10)
     with pytest.raises(ValueError, match="^transform: wanted one of"):
         build_transform("bilinear")
+    with pytest.raises(ValueError, match="^parallel: wanted one of"):
+        build_model("2st-cnn", (1, 28, 28), 10, parallel="sums")
+    with pytest.raises(ValueError, match="^transformers, passes: wanted 1 for 2st-cnn"):
+        build_model("2st-cnn", (1, 28, 28), 10, passes=2)
+    with pytest.raises(ValueError, match="^backbone: wanted none for multi-st-cnn"):
+        build_model("multi-st-cnn", (1, 28, 28), 10, backbone=lambda in_shape, outputs: nn.Flatten())
     with pytest.raises(ValueError, match="^in_shape: wanted"):
         build_model("cnn", (1, 20, 20), 10)

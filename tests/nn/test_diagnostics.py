@@ -2,9 +2,18 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
 from unwarp.maps import LinearMap
-from unwarp.nn import CollapseWarning, diagnose, warn_if_collapsed
+from unwarp.nn import (
+    Cascade,
+    CollapseWarning,
+    SpatialTransformer,
+    convolutional,
+    diagnose,
+    warn_if_collapsed,
+    watch,
+)
 from unwarp.transforms import Affine, Attention, Similarity, ThinPlateSpline, Translation
 from unwarp.warping import warp
 
@@ -54,3 +63,25 @@ def test_is_silent_while_something_is_seen() -> None:
     identity = Attention()(torch.tensor([[1.0, 0.0, 0.0]] * 4))
     assert not warn_if_collapsed(blank, blank, diagnose(identity, (8, 8)))
     assert math.isclose(diagnose(identity, (8, 8)).means()["scale"].item(), 1)
+
+
+def test_every_transformer_of_a_network_can_be_watched() -> None:
+    def transformer(window: float) -> SpatialTransformer:
+        return SpatialTransformer(convolutional((1, 8, 8), Similarity()), Similarity(), window=window)
+
+    network = nn.Sequential(transformer(0.5), nn.Conv2d(1, 1, 3, padding=1), nn.Sequential(transformer(1.0)))
+    image = torch.rand(3, 1, 8, 8)
+    with watch(network) as maps:
+        network(image)
+        network(image)
+    network(image)
+    assert {name: len(found) for name, found in maps.items()} == {"0": 2, "2.0": 2}
+    for name, scale in (("0", 0.5), ("2.0", 1.0)):
+        torch.testing.assert_close(diagnose(maps[name][0], (4, 4)).scale, torch.full((3,), scale))
+
+
+def test_a_cascade_can_be_watched_too() -> None:
+    cascade = Cascade([SpatialTransformer(convolutional((1, 8, 8), Affine()), Affine())], passes=3)
+    with watch(cascade) as maps:
+        cascade(torch.rand(2, 1, 8, 8))
+    assert [pull.batch for pull in maps["transformers.0"]] == [(2,)] * 3

@@ -215,3 +215,14 @@ def test_theta_that_does_not_fit_is_refused(theta: torch.Tensor, error: type) ->
 def test_transforms_that_make_no_sense_are_refused(make: object, named: str) -> None:
     with pytest.raises(ValueError, match=f"^{named}: wanted"):
         make()  # pyright: ignore[reportCallIssue]
+
+
+@pytest.mark.parametrize("transform", [*TRANSFORMS_2D, Affine(3)], ids=repr)
+def test_components_within_their_bounds_have_a_theta(transform: Transform) -> None:
+    bounds = {kind: bound for kind, bound in BOUNDS.items() if kind in transform.kinds}
+    bounded = Bounded(transform, **bounds)  # pyright: ignore[reportArgumentType]
+    components = bounded.components(random_theta(bounded, 5))
+    torch.testing.assert_close(bounded.components(bounded.from_components(components)), components)
+    components[0, -1] = -1e3
+    with pytest.raises(ValueError, match="^components: wanted some within the bounds"):
+        bounded.from_components(components)

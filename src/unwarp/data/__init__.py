@@ -1,6 +1,8 @@
 """Pictures to learn from: where they come from, how they are read, split, distorted and put into batches."""
 
+from unwarp.data.addition import draw_addends
 from unwarp.data.arrays import load_arrays
+from unwarp.data.birds import load_birds
 from unwarp.data.catalog import load
 from unwarp.data.clutter import add_clutter
 from unwarp.data.digits import load_digits
@@ -17,8 +19,10 @@ __all__ = [
     "Pictures",
     "Splits",
     "add_clutter",
+    "draw_addends",
     "load",
     "load_arrays",
+    "load_birds",
     "load_digits",
     "load_folder",
     "load_mnist",

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from unwarp.data.addition import draw_addends, sum_classes
 from unwarp.data.distort import Distortion
 from unwarp.data.pictures import Pictures, Splits
 from unwarp.maps import Map
@@ -24,7 +25,10 @@ _VALIDATION_SEED, _TEST_SEED, _ONCE_SEED = 1_000_000, 2_000_000, 3_000_000
 
 
 class Batch(NamedTuple):
-    """Images `[N, C, H, W]` float32 in 0..1, labels `[N]`, and the map that distorted them (None: as they are)."""
+    """Images `[N, C, H, W]` float32 in 0..1, labels `[N]`, and the map that distorted them (None: as they are).
+
+    Of pictures that are added up, the map has batch `(N, A)`: one for each of the A addends.
+    """
 
     images: Tensor
     labels: Tensor
@@ -81,14 +85,26 @@ class PictureBatches(L.LightningDataModule):
             each is distorted once and for all.
         batch_size: of the training batches, over all devices together.
         seed: of the order and of the training distortions.
+        addends: how many pictures make one, each distorted by itself in channels of its own; its label is their sum.
+
+    Raises:
+        ValueError: for classes that cannot be added up.
     """
 
     def __init__(
-        self, splits: Splits, *, distortion: Distortion | None, augment: bool, batch_size: int, seed: int
+        self,
+        splits: Splits,
+        *,
+        distortion: Distortion | None,
+        augment: bool,
+        batch_size: int,
+        seed: int,
+        addends: int = 1,
     ) -> None:
         super().__init__()
         self.splits, self.distortion, self.augment = splits, distortion, augment
-        self.batch_size, self.seed = batch_size, seed
+        self.batch_size, self.seed, self.addends = batch_size, seed, addends
+        self.classes = splits.train.classes if addends == 1 else sum_classes(splits.train.classes, addends)
         self._next_batch = 0
 
     @property
@@ -96,7 +112,7 @@ class PictureBatches(L.LightningDataModule):
         """`(C, H, W)` of the images in a batch."""
         channels, *size = self.splits.train.images.shape[1:]
         height, width = size if self.distortion is None else self.distortion.size
-        return channels, height, width
+        return channels * self.addends, height, width
 
     def train_dataloader(self) -> DataLoader:
         """Batches in a new order each epoch; each process of a distributed run gets its own share of every batch."""
@@ -105,7 +121,8 @@ class PictureBatches(L.LightningDataModule):
         if self.distortion is not None and not self.augment:
             seeds = range(_ONCE_SEED, _ONCE_SEED + len(images))
             chunks = zip(images.split(_EVALUATION_BATCH), labels.split(_EVALUATION_BATCH), seeds, strict=False)
-            images = torch.cat([self.distort(*chunk).images for chunk in chunks])
+            once = [self.distort(*chunk) for chunk in chunks]
+            images, labels = torch.cat([batch.images for batch in once]), torch.cat([batch.labels for batch in once])
         order = _Shuffled(len(images), self.batch_size, self.seed, world, rank, self._next_batch)
         return DataLoader(_Rows(images, labels), sampler=order, batch_size=None)
 
@@ -135,14 +152,23 @@ class PictureBatches(L.LightningDataModule):
 
     def distort(self, images: Tensor, labels: Tensor, seed: int, *, training: bool = False) -> Batch:
         """The batch that `seed` makes of clean uint8 `images`."""
-        clean = images.float() / 255
         generator = torch.Generator(device=images.device).manual_seed(seed)
+        if self.addends == 1:
+            images, pull = self._distorted(images, generator, training)
+            return Batch(images, labels, pull)
+        images, labels = draw_addends(images, labels, self.addends, generator)
+        pairs = images.shape[:2]
+        images, pull = self._distorted(images.flatten(0, 1), generator, training)
+        together = images.unflatten(0, pairs).flatten(1, 2)
+        return Batch(together, labels, None if pull is None else pull.each(lambda rows: rows.unflatten(0, pairs)))
+
+    def _distorted(self, images: Tensor, generator: torch.Generator, training: bool) -> tuple[Tensor, Map | None]:
+        clean = images.float() / 255
         if self.distortion is not None:
-            distorted = self.distortion(clean, generator)
-            return Batch(distorted.images, labels, distorted.pull)
+            return self.distortion(clean, generator)
         if training and self.augment:
-            clean = warp(clean, _small_move(len(clean), generator), padding="border")
-        return Batch(clean, labels, None)
+            return warp(clean, _small_move(len(clean), generator), padding="border"), None
+        return clean, None
 
     def state_dict(self) -> dict[str, Any]:
         """Where in its epoch a checkpoint was written."""

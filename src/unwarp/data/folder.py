@@ -1,9 +1,6 @@
 """A folder of pictures, a sub-folder for each class."""
 
-import sys
-import warnings
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,9 +8,8 @@ import torch
 from torch import Tensor
 
 from unwarp.checks import check_size
-from unwarp.data.extras import needs_train_extra
 from unwarp.data.pictures import Pictures, Splits, check_channels, complete_splits
-from unwarp.data.reading import PICTURE_SUFFIXES, read_picture
+from unwarp.data.reading import PICTURE_SUFFIXES, read_pictures, stack_pictures
 
 _PART_OF_NAME = {
     "train": "train",
@@ -22,7 +18,6 @@ _PART_OF_NAME = {
     "validation": "validation",
     "test": "test",
 }
-_NAMED_SKIPS = 10
 
 
 class _File(NamedTuple):
@@ -97,7 +92,7 @@ def load_folder(
     ]
     _check_every_class(root, parts, classes, files, "pictures")
 
-    images = _read_all([file.path for file in files], size, channels, strict)
+    images = read_pictures([file.path for file in files], size, channels, strict=strict)
     files = [file for file in files if file.path in images]
     _check_every_class(root, parts, classes, files, "readable pictures")
     pictures = {part: _pictures(root, [file for file in files if file.part == part], images, classes) for part in parts}
@@ -169,48 +164,9 @@ def _check_every_class(
                 )
 
 
-def _read_all(paths: list[Path], size: tuple[int, int], channels: int | None, strict: bool) -> dict[Path, Tensor]:
-    """The pictures that can be read, by path; a warning names the others."""
-
-    def read(path: Path) -> Tensor | ValueError:
-        try:
-            return read_picture(path, channels, size=size)
-        except ValueError as error:
-            return error
-
-    images, problems = {}, []
-    pool = ThreadPoolExecutor()
-    try:
-        for path, result in zip(paths, _with_progress(pool.map(read, paths), len(paths)), strict=True):
-            if isinstance(result, Tensor):
-                images[path] = result
-            elif strict:
-                raise result
-            else:
-                problems.append(str(result))
-    finally:
-        pool.shutdown(cancel_futures=True)
-    if problems:
-        more = f"\n  and {len(problems) - _NAMED_SKIPS} more" if len(problems) > _NAMED_SKIPS else ""
-        lines = "".join(f"\n  {problem}" for problem in problems[:_NAMED_SKIPS])
-        warnings.warn(f"left out {len(problems)} of {len(paths)} pictures:{lines}{more}", stacklevel=3)
-    return images
-
-
-def _with_progress(results: Iterable, total: int) -> Iterable:
-    if not sys.stderr.isatty():
-        return results
-    with needs_train_extra():
-        from rich.console import Console
-        from rich.progress import track
-    return track(results, "Reading pictures", total, console=Console(stderr=True), transient=True)
-
-
 def _pictures(root: Path, files: list[_File], images: Mapping[Path, Tensor], classes: tuple[str, ...]) -> Pictures:
-    own = [images[file.path] for file in files]
-    channels = max(image.shape[0] for image in own)
     return Pictures(
-        torch.stack([image.expand(channels, -1, -1) for image in own]),
+        stack_pictures([images[file.path] for file in files]),
         torch.tensor([file.label for file in files]),
         classes,
         tuple(file.path.relative_to(root).as_posix() for file in files),

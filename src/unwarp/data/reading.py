@@ -1,5 +1,9 @@
 """A picture file becomes a tensor of 8 bits, whatever its format, depth and mode."""
 
+import sys
+import warnings
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +38,7 @@ _MODES = {1: "L", 3: "RGB"}
 # The value of white in modes of more than 8 bits: the first that no pixel exceeds.
 _WHITE_OF_MODE = {"I": (2**16 - 1, 2**31 - 1), "F": (1, 2**8 - 1, 2**16 - 1)}
 _WHITE_OF_16_BITS = (2**16 - 1,)
+_NAMED_SKIPS = 10
 
 
 def read_picture(
@@ -78,6 +83,58 @@ def read_picture(
     pixels = pixels.permute(2, 0, 1).contiguous()
     is_grey = channels is None and bool((pixels[:1] == pixels[1:]).all())
     return pixels[:1] if is_grey else pixels
+
+
+def read_pictures(
+    paths: Sequence[Path], size: tuple[int, int], channels: int | None, *, strict: bool
+) -> dict[Path, Tensor]:
+    """Many picture files, several at a time: those that can be read, by path; a warning names the others.
+
+    Args:
+        paths: the files.
+        size: see `read_picture`.
+        channels: see `read_picture`.
+        strict: fail on the first that cannot be read instead; ValueError.
+    """
+
+    def read(path: Path) -> Tensor | ValueError:
+        try:
+            return read_picture(path, channels, size=size)
+        except ValueError as error:
+            return error
+
+    images, problems = {}, []
+    pool = ThreadPoolExecutor()
+    try:
+        for path, result in zip(paths, _with_progress(pool.map(read, paths), len(paths)), strict=True):
+            if isinstance(result, Tensor):
+                images[path] = result
+            elif strict:
+                raise result
+            else:
+                problems.append(str(result))
+    finally:
+        pool.shutdown(cancel_futures=True)
+    if problems:
+        more = f"\n  and {len(problems) - _NAMED_SKIPS} more" if len(problems) > _NAMED_SKIPS else ""
+        lines = "".join(f"\n  {problem}" for problem in problems[:_NAMED_SKIPS])
+        warnings.warn(f"left out {len(problems)} of {len(paths)} pictures:{lines}{more}", stacklevel=3)
+    return images
+
+
+def stack_pictures(pictures: Sequence[Tensor]) -> Tensor:
+    """Pictures `[1 or 3, H, W]` of one size as one tensor; in colour if any of them is."""
+    channels = max(picture.shape[0] for picture in pictures)
+    return torch.stack([picture.expand(channels, -1, -1) for picture in pictures])
+
+
+def _with_progress(results: Iterable, total: int) -> Iterable:
+    if not sys.stderr.isatty():
+        return results
+    with needs_train_extra():
+        from rich.console import Console
+        from rich.progress import track
+    return track(results, "Reading pictures", total, console=Console(stderr=True), transient=True)
 
 
 def _decode(path: Path, size: tuple[int, int] | None, max_pixels: int) -> "PillowImage":

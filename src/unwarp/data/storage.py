@@ -51,6 +51,27 @@ def fetch(data_set: str, name: str, *, url: str, md5: str) -> Path:
     return folders[0] / name
 
 
+def local_folder(data_set: str, *, source: str) -> Path:
+    """The folder of a data set that has to be fetched by hand, looked for where `fetch` looks.
+
+    Args:
+        data_set: name of the folder.
+        source: where it can be had.
+
+    Raises:
+        OSError: if it is not there, with what to do about it.
+    """
+    folders = [root / data_set for root in dict.fromkeys((data_folder(), _cache()))]
+    for folder in folders:
+        if folder.is_dir():
+            return folder
+    looked = " and ".join(str(folder) for folder in folders)
+    raise OSError(
+        f"{data_set}: wanted in {looked}, got no such folder; unpack it from {source} and set UNWARP_DATA to the "
+        "folder that holds it"
+    )
+
+
 def data_folder() -> Path:
     """The folder with a folder for each data set: where they are looked for first and downloads go."""
     named = os.environ.get("UNWARP_DATA")

@@ -10,7 +10,10 @@ from unwarp.nn import Cascade, SpatialTransformer
 
 
 class Straightened(NamedTuple):
-    """The picture in canonical pose `[N, C, *size]`, and the map that took it there (None without a transformer)."""
+    """The picture in canonical pose `[N, C, *size]`, and the map that took it there (None without a transformer).
+
+    With K transformers side by side it is `[N, K, C, *size]`, and the map has batch `(N, K)`.
+    """
 
     image: Tensor
     pull: Map | None
@@ -20,7 +23,7 @@ class Classifier(nn.Module):
     """A cascade of spatial transformers, and a backbone that classifies what it shows.
 
     Args:
-        backbone: a module from `[N, C, *size]` to logits `[N, classes]`.
+        backbone: a module from `[N, C, *size]`, or `[N, K, C, *size]`, to logits `[N, classes]`.
         transformers: of the cascade; none for a plain network.
         passes: see `Cascade`.
     """

@@ -13,7 +13,7 @@ def convnet(
     *,
     widths: Sequence[int] = (32, 64, 64, 128),
     dropout: float = 0.0,
-) -> nn.Module:
+) -> nn.Sequential:
     """Convolutions of 3×3 with batch normalisation, for images `(C, H, W)` of any size.
 
     The picture is halved after the first and the third convolution, and averaged to 5×5 before the last layer: in

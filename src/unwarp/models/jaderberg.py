@@ -13,7 +13,11 @@ _WIDEST = 4096
 
 
 def fcn(in_shape: Sequence[int], num_classes: int, *, parameters: int = 400_000, dropout: float = 0.0) -> nn.Module:
-    """Two hidden layers and a classifier, fully connected, as wide as `parameters` allow, for images `(C, H, W)`."""
+    """Two hidden layers and a classifier, fully connected, as wide as `parameters` allow, for images `(C, H, W)`.
+
+    Raises:
+        ValueError: for fewer parameters than the narrowest has.
+    """
 
     def make(width: int) -> nn.Module:
         pixels = in_shape[0] * in_shape[1] * in_shape[2]
@@ -30,18 +34,32 @@ def fcn(in_shape: Sequence[int], num_classes: int, *, parameters: int = 400_000,
     return make(_width(make, parameters))
 
 
-def cnn(in_shape: Sequence[int], num_classes: int, *, parameters: int = 400_000, dropout: float = 0.0) -> nn.Module:
+def cnn(
+    in_shape: Sequence[int],
+    num_classes: int,
+    *,
+    parameters: int = 400_000,
+    dropout: float = 0.0,
+    change: Callable[[nn.Sequential], nn.Sequential] = lambda network: network,
+) -> nn.Sequential:
     """Convolutions of 9×9 and 7×7, each with 2× max-pooling, and a classifier, for images `(C, H, W)` of 23 and more.
 
+    Args:
+        in_shape: `(C, H, W)` of the images.
+        num_classes: number of classes.
+        parameters: about how many it may have.
+        dropout: before the last layer.
+        change: what is made of the network; its parameters count.
+
     Raises:
-        ValueError: for smaller images.
+        ValueError: for smaller images, or fewer parameters than the narrowest has.
     """
     size = [((extent - 8) // 2 - 6) // 2 for extent in in_shape[1:]]
     if min(size) < 1:
         raise ValueError(f"in_shape: wanted images of at least 24×24 for the paper's CNN, got {tuple(in_shape)}")
 
-    def make(width: int) -> nn.Module:
-        return nn.Sequential(
+    def make(width: int) -> nn.Sequential:
+        network = nn.Sequential(
             nn.Conv2d(in_shape[0], width, 9),
             nn.ReLU(),
             nn.MaxPool2d(2),
@@ -52,13 +70,17 @@ def cnn(in_shape: Sequence[int], num_classes: int, *, parameters: int = 400_000,
             nn.Dropout(dropout),
             nn.Linear(width * size[0] * size[1], num_classes),
         )
+        return change(network)
 
     return make(_width(make, parameters))
 
 
 def _width(make: Callable[[int], nn.Module], parameters: int) -> int:
-    """The largest width whose network has no more than that many parameters."""
+    """The largest width whose network has no more than that many parameters. ValueError if none has."""
     low, high = 1, _WIDEST
+    least = _count_on_meta(make, low)
+    if least > parameters:
+        raise ValueError(f"parameters: wanted at least {least} for the classification network, got {parameters} for it")
     while low < high:
         middle = (low + high + 1) // 2
         # On the meta device a network costs nothing to make.

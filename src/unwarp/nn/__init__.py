@@ -1,7 +1,7 @@
 """Modules: the spatial transformer, the networks that predict theta, and what to watch while they train."""
 
 from unwarp.nn.cascade import Cascade, Cascaded
-from unwarp.nn.diagnostics import CollapseWarning, Diagnosis, diagnose, warn_if_collapsed
+from unwarp.nn.diagnostics import CollapseWarning, Diagnosis, diagnose, warn_if_collapsed, watch
 from unwarp.nn.localization import (
     CentroidLocalization,
     Localization,
@@ -10,6 +10,7 @@ from unwarp.nn.localization import (
     fully_connected,
     parameter_groups,
 )
+from unwarp.nn.parallel import ParallelLocalization, PerMap, tiles
 from unwarp.nn.spatial_transformer import Aligned, SpatialTransformer
 
 __all__ = [
@@ -20,11 +21,15 @@ __all__ = [
     "CollapseWarning",
     "Diagnosis",
     "Localization",
+    "ParallelLocalization",
+    "PerMap",
     "SpatialTransformer",
     "centroid",
     "convolutional",
     "diagnose",
     "fully_connected",
     "parameter_groups",
+    "tiles",
     "warn_if_collapsed",
+    "watch",
 ]

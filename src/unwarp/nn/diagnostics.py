@@ -1,14 +1,16 @@
 """What to watch while a spatial transformer trains."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from unwarp.coordinates import identity_grid
 from unwarp.maps import Map
+from unwarp.nn.spatial_transformer import SpatialTransformer
 
 
 class CollapseWarning(UserWarning):
@@ -57,6 +59,31 @@ def diagnose(pull: Map, size: Sequence[int]) -> Diagnosis:
         rotation=_rotation(jacobian.mean(-3)),
         folds=(determinant <= 0).to(pull.dtype).mean(-1),
     )
+
+
+@contextmanager
+def watch(network: nn.Module) -> Iterator[dict[str, list[Map]]]:
+    """The maps that the spatial transformers in a network predict while the context lasts, whatever their depth.
+
+    Yields:
+        For each `SpatialTransformer` in `network`, by its name there ("" for the network itself), a map for each time
+        it was called; cut off from the graph.
+    """
+    maps: dict[str, list[Map]] = {}
+
+    def keep(transformer: SpatialTransformer, found: list[Map]) -> Callable[..., None]:
+        return lambda localization, inputs, theta: found.append(transformer.to_map(theta.detach()))
+
+    hooks = []
+    for name, module in network.named_modules():
+        if isinstance(module, SpatialTransformer):
+            maps[name] = []
+            hooks.append(module.localization.register_forward_hook(keep(module, maps[name])))
+    try:
+        yield maps
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def warn_if_collapsed(image: Tensor, warped: Tensor, diagnosis: Diagnosis, *, share: float = 0.99) -> bool:

@@ -25,25 +25,45 @@ class Localization(nn.Module):
         features: a module from `[N, C, *in]` to `[N, num_features]`.
         num_features: how many features it gives.
         transform: the transform that theta feeds.
-        perturbation: standard deviation of the last layer's first weights; 0 starts exactly at the identity.
+        perturbation: standard deviation of the last layer's first weights; 0 starts exactly at the start.
+        start: the first theta `[P]`, or `[K, P]` for K maps of each image that share the features; the identity if
+            None. See `tiles`.
+
+    Raises:
+        ValueError: for a start of another shape, or a negative perturbation.
     """
 
     def __init__(
-        self, features: nn.Module, num_features: int, transform: Transform, *, perturbation: float = 0.0
+        self,
+        features: nn.Module,
+        num_features: int,
+        transform: Transform,
+        *,
+        perturbation: float = 0.0,
+        start: Tensor | None = None,
     ) -> None:
         super().__init__()
         check_positive("perturbation", perturbation, allow_zero=True)
+        start = transform.identity if start is None else start
+        if start.ndim not in (1, 2) or start.shape[-1] != transform.num_params or 0 in start.shape:
+            wanted = f"[{transform.num_params}] or [K, {transform.num_params}]"
+            raise ValueError(f"start: wanted {wanted} for {transform!r}, got {list(start.shape)}")
         self.features = features
-        self.head = nn.Linear(num_features, transform.num_params)
+        self.head = nn.Linear(num_features, start.numel())
+        self._shape = tuple(start.shape)
         nn.init.normal_(self.head.weight, std=perturbation) if perturbation else nn.init.zeros_(self.head.weight)
         with torch.no_grad():
-            self.head.bias.copy_(transform.identity)
+            self.head.bias.copy_(start.flatten())
 
     def forward(self, image: Tensor) -> Tensor:
-        """Theta `[N, P]`. Under autocast the last layer stays in full precision: theta is a coordinate."""
+        """Theta `[N, P]` or `[N, K, P]`.
+
+        Under autocast the last layer stays in full precision: theta is a coordinate.
+        """
         features = self.features(image)
         with torch.autocast(image.device.type, enabled=False):
-            return self.head(features.to(self.head.weight.dtype))
+            theta = self.head(features.to(self.head.weight.dtype))
+        return theta if len(self._shape) == 1 else theta.unflatten(-1, self._shape)
 
 
 class CentroidLocalization(nn.Module):
@@ -91,6 +111,7 @@ def fully_connected(
     *,
     hidden: Sequence[int] = (32, 32, 32),
     perturbation: float = 0.0,
+    start: Tensor | None = None,
 ) -> Localization:
     """The localization network of the paper's ST-FCN (arXiv 1506.02025, A.4): three hidden layers of 32 units.
 
@@ -99,12 +120,13 @@ def fully_connected(
         transform: the transform that theta feeds.
         hidden: units of each hidden layer.
         perturbation: see `Localization`.
+        start: see `Localization`.
     """
     widths = [_count(in_shape), *hidden]
     layers: list[nn.Module] = [nn.Flatten()]
     for before, after in pairwise(widths):
         layers += [nn.Linear(before, after), nn.ReLU()]
-    return Localization(nn.Sequential(*layers), widths[-1], transform, perturbation=perturbation)
+    return Localization(nn.Sequential(*layers), widths[-1], transform, perturbation=perturbation, start=start)
 
 
 def convolutional(
@@ -116,6 +138,7 @@ def convolutional(
     hidden: int = 20,
     normalize: bool = False,
     perturbation: float = 0.0,
+    start: Tensor | None = None,
 ) -> Localization:
     """The localization network of the paper's ST-CNN (arXiv 1506.02025, A.4), for images of any size.
 
@@ -130,6 +153,7 @@ def convolutional(
         normalize: whether a batch normalisation follows each convolution and the fully connected layer, whose units
             then cannot all die; needs batches of two and more.
         perturbation: see `Localization`.
+        start: see `Localization`.
     """
     convolution, norm, pool, average = _LAYERS[len(in_shape) - 1]
     size = list(in_shape[1:])
@@ -149,7 +173,7 @@ def convolutional(
         before = after
     layers += [nn.Flatten(), nn.Linear(_count([before, *size]), hidden, bias=not normalize)]
     layers += [nn.BatchNorm1d(hidden), nn.ReLU()] if normalize else [nn.ReLU()]
-    return Localization(nn.Sequential(*layers), hidden, transform, perturbation=perturbation)
+    return Localization(nn.Sequential(*layers), hidden, transform, perturbation=perturbation, start=start)
 
 
 def centroid(in_shape: Sequence[int], *, channels: Sequence[int] = (16, 32, 32)) -> CentroidLocalization:

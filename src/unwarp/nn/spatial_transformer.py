@@ -95,19 +95,24 @@ class SpatialTransformer(nn.Module):
         check_image(image)
         theta = self.localization(image)
         moves = self._random_moves(theta) if self.jitter > 0 and self.training else None
-        pull = self._to_map(theta, moves)
+        pull = self._moved(theta, moves)
         # An exported program has no backward pass of ours to hold the leash.
         if self.leash > 0 and theta.requires_grad and not torch.compiler.is_exporting():
             theta = _AddGradient.apply(theta, self.leash * _distance_of_the_lost(pull))
-            pull = self._to_map(theta, moves)
+            pull = self._moved(theta, moves)
         return theta, pull
 
-    def _to_map(self, theta: Tensor, moves: Map | None) -> Map:
+    def to_map(self, theta: Tensor) -> Map:
+        """What theta `[N, P]` or `[N, K, P]` means here: the map of the transform, after the zoom of the window."""
         pull = self.transform(theta)
+        if self.window == 1:
+            return pull
+        zoom = torch.eye(pull.ndim, pull.ndim + 1, dtype=pull.dtype, device=pull.device) * self.window
         # Not `@`, which torch.compile and a strict torch.export do not trace.
-        if self.window != 1:
-            zoom = torch.eye(pull.ndim, pull.ndim + 1, dtype=pull.dtype, device=pull.device) * self.window
-            pull = compose(pull, LinearMap(zoom.expand(*pull.batch, -1, -1)))
+        return compose(pull, LinearMap(zoom.expand(*pull.batch, -1, -1)))
+
+    def _moved(self, theta: Tensor, moves: Map | None) -> Map:
+        pull = self.to_map(theta)
         return pull if moves is None else compose(pull, moves)
 
     def _random_moves(self, theta: Tensor) -> Map:

@@ -3,6 +3,7 @@
 import base64
 import csv
 import io
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,11 +20,17 @@ from unwarp.report.table import COLUMNS, result_row
 from unwarp.tasks.evaluation import load_evaluation
 from unwarp.tasks.run_folder import RunFolder
 
+# What was logged, by name: (epoch, value).
+_Log = dict[str, list[tuple[int, float]]]
+_MATRICES = 8
 _PANELS = {
     "val_error": "validation error, %",
     "train_loss": "training loss",
     "pose_outside": "share of samples outside",
+    "pose_scale": "scale: share of the picture's width that is seen",
 }
+# What is logged of each of several spatial transformers: side by side, or at each depth of a network.
+_ONE_OF_SEVERAL = re.compile(r"pose_(map|depth)(\d+)_(\w+)")
 
 
 def write_report(run: RunFolder) -> Path:
@@ -35,7 +42,10 @@ def write_report(run: RunFolder) -> Path:
     results = run.results()
     if not results:
         raise ValueError(f"run: wanted a finished run, but none of {', '.join(run.models)} in {run.path} is finished")
-    logs = {model: _read_log(run.log_files(model)) for model in results}
+    logs: dict[str, _Log] = {}
+    for model in results:
+        log = _read_log(run.log_files(model))
+        logs |= {model: log} | _each_transformer(model, log)
     panels = [name for name in _PANELS if any(name in log for log in logs.values())]
     film = write_film(run, results)
     environment = Environment(loader=PackageLoader("unwarp", "report"), autoescape=select_autoescape())
@@ -68,6 +78,10 @@ def _model_section(run: RunFolder, model: str) -> dict[str, Any]:
     for part in ("gallery", "worst"):
         if len(arrays[f"{part}_input"]):
             section[part] = embed(gallery_of(arrays, part, mesh=mesh), part)
+    if run.options.data.addends > 1 and straightens and arrays["gallery_outline"].ndim == 5:
+        sums = [f"sum {classes[label]}" for label in arrays["gallery_label"][:_MATRICES]]
+        seen, made, outlines = (arrays[f"gallery_{name}"][:_MATRICES] for name in ("input", "output", "outline"))
+        section["channels"] = embed(figures.channels(seen, made, outlines, sums, mesh=mesh), "transformer × channel")
     if "pose_learned" in arrays:
         section["poses"] = embed(figures.poses(arrays["pose_learned"], arrays["pose_true"]), "learned and true pose")
     section["confusion"] = embed(figures.confusion(arrays["labels"], arrays["predicted"], classes), "confusion matrix")
@@ -87,8 +101,8 @@ def gallery_of(arrays: dict[str, np.ndarray], part: str, *, mesh: bool) -> Figur
     return figures.gallery(pictures["input"], pictures["output"], pictures.get("outline"), titles, mesh=mesh)
 
 
-def _read_log(files: Sequence[Path]) -> dict[str, list[tuple[int, float]]]:
-    """What was logged, by name: (epoch, value); a later file has the last word on an epoch."""
+def _read_log(files: Sequence[Path]) -> _Log:
+    """What was logged; a later file has the last word on an epoch."""
     log: dict[str, dict[int, float]] = defaultdict(dict)
     for file in filter(Path.exists, files):
         with file.open(newline="") as lines:
@@ -97,6 +111,16 @@ def _read_log(files: Sequence[Path]) -> dict[str, list[tuple[int, float]]]:
                     if value and name not in ("epoch", "step"):
                         log[name][int(row["epoch"]) + 1] = float(value)
     return {name: sorted(values.items()) for name, values in log.items()}
+
+
+def _each_transformer(model: str, log: _Log) -> dict[str, _Log]:
+    """The curves of each of several spatial transformers, beside those of its model."""
+    curves: dict[str, _Log] = defaultdict(dict)
+    for name, points in log.items():
+        if match := _ONE_OF_SEVERAL.fullmatch(name):
+            place, index, quantity = match.groups()
+            curves[f"{model}, {'transformer' if place == 'map' else 'depth'} {index}"][f"pose_{quantity}"] = points
+    return curves
 
 
 def embed(figure: Figure, text: str) -> Markup:

@@ -36,6 +36,9 @@ def align_pictures(
 ) -> int:
     """Write each picture straightened at its own resolution, and `transforms.csv` with what was done to it.
 
+    With spatial transformers side by side there are as many files of each picture, `NAME-1.png`, `NAME-2.png`, ...,
+    with a row each.
+
     Args:
         model: a trained classifier with spatial transformers.
         pictures: files, and folders of them.
@@ -49,11 +52,15 @@ def align_pictures(
         How many pictures were left out.
 
     Raises:
-        ValueError: for a model without spatial transformers, a path that is not there, no picture at all, an `out` that
-            holds the pictures, or, if `strict`, a broken picture.
+        ValueError: for a model without spatial transformers, or of images that are neither grey nor in colour, a path
+            that is not there, no picture at all, an `out` that holds the pictures, or, if `strict`, a broken picture.
     """
     if model.cascade is None:
         raise ValueError("model: wanted one with a spatial transformer (st-...), got a plain network")
+    if image_shape[0] not in (1, 3):
+        raise ValueError(
+            f"model: wanted one for grey or colour pictures, got one for images of {image_shape[0]} channels"
+        )
     jobs = list(_jobs(pictures, out))
     if not jobs:
         raise ValueError(f"pictures: wanted at least one picture, found none in {', '.join(map(str, pictures))}")
@@ -72,15 +79,16 @@ def align_pictures(
                 left_out += 1
                 complain(f"left out: {error}")
                 continue
-            row, straight = _align_one(model, picture, small, classes)
             target.parent.mkdir(parents=True, exist_ok=True)
-            pixels = straight.permute(1, 2, 0).squeeze(-1).numpy()
-            Image.fromarray(pixels).save(target)
-            row = {"file": str(source), "output": target.relative_to(out).as_posix()} | row
-            if table is None:
-                table = csv.DictWriter(file, row)
-                table.writeheader()
-            table.writerow(row)
+            results = _align_one(model, picture, small, classes)
+            for index, (row, straight) in enumerate(results, start=1):
+                output = target if len(results) == 1 else target.with_stem(f"{target.stem}-{index}")
+                Image.fromarray(straight.permute(1, 2, 0).squeeze(-1).numpy()).save(output)
+                row = {"file": str(source), "output": output.relative_to(out).as_posix()} | row
+                if table is None:
+                    table = csv.DictWriter(file, row)
+                    table.writeheader()
+                table.writerow(row)
     if table is None:
         raise ValueError(f"pictures: wanted at least one that can be read, got {left_out} that cannot")
     return left_out
@@ -88,19 +96,25 @@ def align_pictures(
 
 def _align_one(
     model: Classifier, picture: Tensor, small: Tensor, classes: Sequence[str]
-) -> tuple[dict[str, Any], Tensor]:
+) -> list[tuple[dict[str, Any], Tensor]]:
+    """For each spatial transformer side by side, a row of the table and the straightened picture."""
     image = small.unsqueeze(0).float() / 255
     assert model.cascade is not None
     seen = model.cascade.align(image)
     probability, predicted = model.backbone(seen.image).float().softmax(1)[0].max(0)
     size = tuple(picture.shape[1:])
-    straight = warp(picture.unsqueeze(0), seen.pull, size)[0]
-    row = _pose(seen.pull, size)
-    row |= {"predicted": classes[int(predicted)], "probability": _short(probability)}
-    for step, theta in enumerate(seen.thetas, start=1):
-        name = f"theta{step}" if len(seen.thetas) > 1 else "theta"
-        row |= {f"{name}_{index}": _short(value) for index, value in enumerate(theta[0])}
-    return row, straight
+    answer = {"predicted": classes[int(predicted)], "probability": _short(probability)}
+    # K maps of one picture, as a batch of K maps.
+    pull = seen.pull if len(seen.pull.batch) == 1 else seen.pull.each(lambda tensor: tensor[0])
+    thetas = [theta.flatten(0, -2) for theta in seen.thetas]
+    results = []
+    for index, straight in enumerate(warp(picture.unsqueeze(0), pull, size)):
+        row = _pose(pull[index], size) | answer
+        for step, theta in enumerate(thetas, start=1):
+            name = f"theta{step}" if len(thetas) > 1 else "theta"
+            row |= {f"{name}_{entry}": _short(value) for entry, value in enumerate(theta[index])}
+        results.append((row, straight))
+    return results
 
 
 def _pose(pull: Map, size: tuple[int, ...]) -> dict[str, Any]:

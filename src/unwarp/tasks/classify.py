@@ -14,7 +14,7 @@ from unwarp import losses
 from unwarp.data.batches import Batch
 from unwarp.maps import Map, SplineMap
 from unwarp.models import Classifier
-from unwarp.nn import diagnose, parameter_groups, warn_if_collapsed
+from unwarp.nn import Diagnosis, diagnose, parameter_groups, warn_if_collapsed, watch
 from unwarp.tasks.options import TrainingOptions
 from unwarp.transforms import Similarity
 from unwarp.warping import warp
@@ -64,17 +64,27 @@ class ClassifyTask(L.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Log loss, error in percent and the diagnosis of the maps."""
         seen = self.model.straighten(batch.images)
-        logits = self.model.backbone(seen.image).float()
+        with watch(self.model.backbone) as deeper:
+            logits = self.model.backbone(seen.image).float()
         self.validation_accuracy(logits, batch.labels)
         count = len(batch.labels)
         self.log("val_loss", F.cross_entropy(logits, batch.labels), batch_size=count, sync_dist=True)
         if seen.pull is None:
             return
-        diagnosis = diagnose(seen.pull, seen.image.shape[2:])
-        for name, value in diagnosis.means().items():
-            self.log(f"pose_{name}", value, batch_size=count, sync_dist=True)
+        size = seen.image.shape[-2:]
+        diagnosis = diagnose(seen.pull, size)
+        self._log_pose("pose", diagnosis, count)
+        if len(seen.pull.batch) > 1:
+            for index in range(seen.pull.batch[1]):
+                self._log_pose(f"pose_map{index + 1}", diagnose(seen.pull[:, index : index + 1], size), count)
+        for depth, (pull,) in enumerate(deeper.values(), start=2):
+            self._log_pose(f"pose_depth{depth}", diagnose(pull, _REGULARIZER_SIZE), count)
         if batch_idx == 0 and not self.trainer.sanity_checking:
             warn_if_collapsed(batch.images, seen.image, diagnosis)
+
+    def _log_pose(self, prefix: str, diagnosis: Diagnosis, count: int) -> None:
+        for name, value in diagnosis.means().items():
+            self.log(f"{prefix}_{name}", value, batch_size=count, sync_dist=True)
 
     def on_validation_epoch_end(self) -> None:
         """Log the validation error in percent."""
@@ -114,6 +124,8 @@ class ClassifyTask(L.LightningModule):
             known = _random_similarity(len(images), images.device)
             moved = self.model.straighten(warp(images, known)).pull
             assert moved is not None
+            if len(pull.batch) > 1:
+                known = known.each(lambda tensor: tensor.unsqueeze(1))
             consistency = losses.transformation_consistency(pull, moved, known, _REGULARIZER_SIZE)
             self.log("train_consistency", consistency, on_step=False, on_epoch=True)
             total = total + options.consistency * consistency

@@ -24,7 +24,9 @@ class _Checked:
 class DataOptions(_Checked):
     """What to learn from."""
 
-    data: str = option("digits", "digits, mnist, a folder with a sub-folder of pictures per class, or a file .npz")
+    data: str = option(
+        "digits", "digits, mnist, birds, a folder with a sub-folder of pictures per class, or a file .npz"
+    )
     distortion: Literal["none", "r", "rts", "p", "e", "tc"] = option(
         "none", "what to do to every picture: none, or a distortion of the paper (see the guide)"
     )
@@ -33,6 +35,11 @@ class DataOptions(_Checked):
     canvas: int | None = option(None, "width and height of distorted pictures; the paper's if not given", least=1)
     patches: int = option(6, "clutter patches per picture (distortion tc)", least=0)
     patch_size: int | None = option(None, "their width in pixels; the paper's if not given", least=1)
+    addends: int = option(
+        1,
+        "how many pictures, distorted each by itself in channels of its own, make one; its class is their sum",
+        least=1,
+    )
     augment: bool = option(True, "new distortions, or small moves, for the training pictures in every epoch")
     strict: bool = option(False, "fail on an unreadable picture instead of skipping it")
 
@@ -43,7 +50,9 @@ class ModelOptions(_Checked):
 
     model: str = option(
         "convnet,st-convnet",
-        "comma-separated, trained one after the other: fcn, cnn, convnet, st-fcn, st-cnn, st-convnet",
+        "comma-separated, trained one after the other: fcn, cnn, convnet; behind a spatial transformer st-fcn, st-cnn, "
+        "st-convnet; behind several side by side 2st-fcn, ..., 4st-convnet; one before each of the first four "
+        "convolutions multi-st-cnn, multi-st-convnet",
     )
     transform: Literal["translation", "attention", "rotation", "similarity", "affine", "projective", "tps"] = option(
         "affine", "what the spatial transformer may do to a picture"
@@ -54,6 +63,11 @@ class ModelOptions(_Checked):
     )
     transformers: int = option(1, "how many spatial transformers follow (each other); 0 only after --look", least=0)
     passes: int = option(1, "how often they are gone through, each time correcting the last", least=1)
+    parallel: Literal["channels", "crops", "shared-crops"] = option(
+        "channels",
+        "what becomes of the outputs of transformers side by side (2st-..., 4st-...): channels of one network, or "
+        "crops that begin on tiles of the picture, with a network each or one for all",
+    )
     crop: int | None = option(
         None, "width and height of the straightened picture; that of the input if not given", least=1
     )
@@ -67,7 +81,7 @@ class ModelOptions(_Checked):
     parameters: int = option(400_000, "about how many parameters the paper's networks (fcn, cnn) have", least=1)
     dropout: float = option(0.0, "before the last layer of the classifier", least=0)
     backbone: str | None = option(
-        None, "import path package.module:Class of your own network, called as Class(in_shape, num_classes)"
+        None, "import path package.module:Class of your own network, called as Class(in_shape, num_outputs)"
     )
 
 

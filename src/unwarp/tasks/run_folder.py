@@ -145,6 +145,7 @@ class RunFolder:
             augment=data.augment,
             batch_size=self.options.training.batch_size,
             seed=self.options.run.seed,
+            addends=data.addends,
         )
 
 

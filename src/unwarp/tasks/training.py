@@ -3,9 +3,10 @@
 import logging
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from importlib import import_module
 from pickle import UnpicklingError
 from typing import Any
@@ -41,11 +42,11 @@ def train(run: RunFolder, console: Console) -> bool:
     batches = run.batches(splits)
     console.print(
         f"{run.options.data.data}: {len(splits.train)} training, {len(splits.validation)} validation and "
-        f"{len(splits.test)} test pictures of {len(splits.train.classes)} classes, {batches.image_shape}",
+        f"{len(splits.test)} test pictures of {len(batches.classes)} classes, {batches.image_shape}",
         highlight=False,
     )
     # All are built before any is trained, so that a misfit is found at once, and before anything is written.
-    interface = batches.image_shape, splits.train.classes
+    interface = batches.image_shape, batches.classes
     built = {name: build(run.options, name, *interface) for name in run.models}
     run.begin(*interface)
     done = run.results()
@@ -61,10 +62,7 @@ def build(chosen: Options, name: str, image_shape: tuple[int, int, int], classes
     options = chosen.model
     crop = None if options.crop is None else (options.crop, options.crop)
     torch.manual_seed(chosen.run.seed)
-    backbone = None
-    if options.backbone is not None:
-        seen = (image_shape[0], *crop) if name.startswith("st-") and crop is not None else image_shape
-        backbone = import_backbone(options.backbone, seen, len(classes))
+    backbone = None if options.backbone is None else partial(import_backbone, options.backbone)
     return build_model(
         name,
         image_shape,
@@ -73,6 +71,7 @@ def build(chosen: Options, name: str, image_shape: tuple[int, int, int], classes
         num_transformers=options.transformers,
         look=options.look,
         passes=options.passes,
+        parallel=options.parallel,
         crop=crop,
         leash=options.leash,
         window=options.window,
@@ -99,8 +98,8 @@ def load_best(run: RunFolder, name: str) -> Classifier:
     return model
 
 
-def import_backbone(path: str, in_shape: tuple[int, int, int], classes: int) -> nn.Module:
-    """The user's own network: `path` is `package.module:Class`, called as `Class(in_shape, classes)`.
+def import_backbone(path: str, in_shape: Sequence[int], outputs: int) -> nn.Module:
+    """The user's own network: `path` is `package.module:Class`, called as `Class(in_shape, outputs)`.
 
     Raises:
         ValueError: if there is no such class, or it makes no network for these images.
@@ -112,15 +111,15 @@ def import_backbone(path: str, in_shape: tuple[int, int, int], classes: int) -> 
         kind = getattr(import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"backbone: wanted a class that can be imported, got {path!r}: {error}") from error
-    backbone = kind(in_shape, classes)
+    backbone = kind(tuple(in_shape), outputs)
     if not isinstance(backbone, nn.Module):
         raise ValueError(f"backbone: wanted a torch.nn.Module from {path!r}, got {type(backbone).__name__}")
     backbone.eval()
     with torch.no_grad():
         shape = tuple(backbone(torch.zeros(2, *in_shape)).shape)
-    if shape != (2, classes):
+    if shape != (2, outputs):
         raise ValueError(
-            f"backbone: wanted logits [2, {classes}] for images [2, {', '.join(map(str, in_shape))}], got {shape}"
+            f"backbone: wanted logits [2, {outputs}] for images [2, {', '.join(map(str, in_shape))}], got {shape}"
         )
     return backbone.train()
 
@@ -128,7 +127,7 @@ def import_backbone(path: str, in_shape: tuple[int, int, int], classes: int) -> 
 def _train_one(run: RunFolder, name: str, model: Classifier, batches: PictureBatches, console: Console) -> bool:
     folder, options = run.folder(name), run.options
     folder.mkdir(parents=True, exist_ok=True)
-    task = ClassifyTask(model, len(batches.splits.train.classes), options.training, options.run.seed)
+    task = ClassifyTask(model, len(batches.classes), options.training, options.run.seed)
     # Convolutions are faster in this order of memory, on CPU and GPU alike.
     task.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     best = ModelCheckpoint(folder, "best", monitor="val_error", enable_version_counter=False)

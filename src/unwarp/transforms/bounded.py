@@ -82,6 +82,20 @@ class Bounded(Transform):
             columns.append(value.exp() if kind == "scale" else value)
         return torch.stack(columns, dim=-1)
 
+    def from_components(self, components: Tensor) -> Tensor:
+        """The theta `[..., P]` whose components are these. ValueError for components on or beyond their bounds."""
+        columns = []
+        for value, kind in zip(components.unbind(-1), self.kinds, strict=True):
+            value = value.log() if kind == "scale" else value
+            if kind in self._reach:
+                low, high = self._reach[kind]
+                value = torch.where(value < 0, low * torch.atanh(value / low), high * torch.atanh(value / high))
+            columns.append(value)
+        theta = torch.stack(columns, dim=-1)
+        if not torch.isfinite(theta).all():
+            raise ValueError(f"components: wanted some within the bounds of {self!r}, got {components.tolist()}")
+        return theta
+
     def _to_map(self, theta: Tensor) -> Map:
         return self.transform(self.transform.from_components(self.components(theta)))
 
