@@ -112,7 +112,7 @@ def test_what_makes_no_sense_is_refused() -> None:
         build_transform("bilinear")
     with pytest.raises(ValueError, match="^parallel: wanted one of"):
         build_model("2st-cnn", (1, 28, 28), 10, parallel="sums")
-    with pytest.raises(ValueError, match="^transformers, passes: wanted 1 for 2st-cnn"):
+    with pytest.raises(ValueError, match="^transformers, passes, look: wanted 1, 1 and no look for 2st-cnn"):
         build_model("2st-cnn", (1, 28, 28), 10, passes=2)
     with pytest.raises(ValueError, match="^backbone: wanted none for multi-st-cnn"):
         build_model("multi-st-cnn", (1, 28, 28), 10, backbone=lambda in_shape, outputs: nn.Flatten())
