@@ -13,6 +13,7 @@ import torch
 from benchmarks.summary import FIGURES, with_table
 
 ROOT = Path(__file__).resolve().parents[1]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
 
@@ -61,9 +62,10 @@ def test_the_commands_of_the_documents_exist() -> None:
     assert found <= set(COMMANDS)
 
 
-def test_the_example_takes_a_step() -> None:
-    example = runpy.run_path(str(ROOT / "examples" / "drop_in.py"))
-    assert 0 <= example["main"](epochs=1) <= 1
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda path: path.stem)
+def test_the_examples_take_a_step_and_are_short(file: Path) -> None:
+    assert 0 <= runpy.run_path(str(file))["main"](epochs=1) <= 1
+    assert len(file.read_text().splitlines()) < 80
 
 
 @pytest.mark.slow

@@ -17,7 +17,9 @@ def make(
 
     distortion = None if name is None else Distortion(name, (12, 12))
     splits = Splits(part(50), part(9), part(10))
-    return PictureBatches(splits, distortion=distortion, augment=augment, batch_size=batch_size, seed=seed, addends=addends)
+    return PictureBatches(
+        splits, distortion=distortion, augment=augment, batch_size=batch_size, seed=seed, addends=addends
+    )
 
 
 def epoch(batches: PictureBatches, number: int = 0) -> list[tuple]:

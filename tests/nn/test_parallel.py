@@ -63,7 +63,9 @@ def test_a_start_that_does_not_fit_is_refused(shape: tuple[int, ...]) -> None:
         Localization(nn.Flatten(), 4, Affine(), start=torch.zeros(shape))
 
 
-@pytest.mark.parametrize("transform", [Translation(), Attention(), Affine(), Bounded(Affine(), translation=1.0)], ids=repr)
+@pytest.mark.parametrize(
+    "transform", [Translation(), Attention(), Affine(), Bounded(Affine(), translation=1.0)], ids=repr
+)
 @pytest.mark.parametrize("counts", [(1, 2), (2, 2), (3, 1)])
 def test_tiles_within_a_window_are_the_pieces_of_the_picture(transform: Transform, counts: tuple[int, int]) -> None:
     rows, columns = counts
