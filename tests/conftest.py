@@ -1,4 +1,6 @@
+import runpy
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -22,7 +24,9 @@ settings.register_profile("unwarp", deadline=None, derandomize=True, max_example
 settings.load_profile("unwarp")
 
 LINEAR: list[Callable[[int], Transform]] = [Translation, Attention, Rotation, Similarity, Affine, Projective]
-TRANSFORMS_2D: list[Transform] = [*(family(2) for family in LINEAR), ThinPlateSpline((4, 4))]
+_EXAMPLE = runpy.run_path(str(Path(__file__).resolve().parents[1] / "examples" / "own_transform.py"))
+# A transform of a user's own has to keep the same laws.
+TRANSFORMS_2D: list[Transform] = [*(family(2) for family in LINEAR), ThinPlateSpline((4, 4)), _EXAMPLE["Squeeze"]()]
 
 
 @pytest.fixture(autouse=True)

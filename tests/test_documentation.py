@@ -10,9 +10,12 @@ import onnxruntime
 import pytest
 import torch
 
+import unwarp
 from benchmarks.summary import FIGURES, with_table
+from unwarp.nn import convolutional
 
 ROOT = Path(__file__).resolve().parents[1]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
 
@@ -38,6 +41,17 @@ def test_what_the_library_exports_runs_elsewhere(tmp_path: Path, monkeypatch: py
     session = onnxruntime.InferenceSession(tmp_path / "straighten.onnx", providers=["CPUExecutionProvider"])
     (found,) = session.run(None, {session.get_inputs()[0].name: images.numpy()})
     torch.testing.assert_close(torch.from_numpy(found), wanted.detach(), atol=2e-5, rtol=0)
+
+
+def test_what_the_library_shows_of_several_transformers_runs() -> None:
+    section = (ROOT / "docs" / "library.md").read_text().partition("## Side by side")[2].partition("\n## ")[0]
+    blocks = re.findall(r"```python\n(.*?)```", section, flags=re.DOTALL)
+    names: dict[str, Any] = {"torch": torch, "unwarp": unwarp, "convolutional": convolutional}
+    for block in blocks:
+        exec(compile(block, "library.md", "exec"), names)
+    images = torch.rand(5, 3, 64, 64)
+    assert names["channels"](images).shape == (5, 6, 32, 32)
+    assert names["crops"](images).shape == (5, 4, 3 * 32 * 32)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
@@ -66,9 +80,10 @@ def test_the_commands_of_the_documents_exist() -> None:
     assert found <= set(COMMANDS)
 
 
-def test_the_example_takes_a_step() -> None:
-    example = runpy.run_path(str(ROOT / "examples" / "drop_in.py"))
-    assert 0 <= example["main"](epochs=1) <= 1
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda path: path.stem)
+def test_the_examples_take_a_step_and_are_short(file: Path) -> None:
+    assert 0 <= runpy.run_path(str(file))["main"](epochs=1) <= 1
+    assert len(file.read_text().splitlines()) < 80
 
 
 @pytest.mark.slow

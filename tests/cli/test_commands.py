@@ -74,7 +74,8 @@ def test_recipes_have_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 0
     assert [line.split()[0] for line in lines] == list(recipe_names())
     assert lines[0].startswith("digits-rts")
-    assert set(recipe_names()) == {"digits-rts", "folder", "mnist-r", "mnist-rts", "mnist-p", "mnist-e", "mnist-tc"}
+    mnist = {f"mnist-{what}" for what in ("r", "rts", "p", "e", "tc", "addition")}
+    assert set(recipe_names()) == {"digits-rts", "folder", "birds"} | mnist
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -85,7 +86,7 @@ def test_recipes_hold_differences_only(name: str) -> None:
     assert all(defaults[key] != value or key == "data" for key, value in options.items())
 
 
-@pytest.mark.parametrize("name", [name for name in recipe_names() if name != "folder"])
+@pytest.mark.parametrize("name", [name for name in recipe_names() if name not in ("folder", "birds")])
 def test_every_recipe_takes_a_step(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     archive = tmp_path / "digits.npz"
     labels = np.arange(60) % 2
@@ -108,6 +109,38 @@ def test_every_recipe_takes_a_step(name: str, tmp_path: Path, capsys: pytest.Cap
     )
     assert (code, err) == (0, "")
     assert (tmp_path / name / "report.html").exists()
+
+
+def test_the_recipe_for_birds_takes_a_step_and_aligns_every_crop(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = ["--data", pictures, "--size", 24, "--crop", 12, "--epochs", 1, "--batch-size", 16, "--out", tmp_path]
+    code, _, err = run(capsys, "train", "birds", *small, "--model", "2st-convnet,4st-convnet", "--precision", "32")
+    assert (code, err) == (0, "")
+    code, _, err = run(capsys, "align", tmp_path / "birds", pictures / "lying", "--out", tmp_path / "straight")
+    assert (code, err) == (0, "")
+    with (tmp_path / "straight" / "transforms.csv").open(newline="") as table:
+        rows = list(csv.DictReader(table))
+    assert len(rows) == 20 * 4
+    assert [row["output"] for row in rows[:4]] == ["0-1.png", "0-2.png", "0-3.png", "0-4.png"]
+    size = read_picture(rows[0]["file"]).shape[1:]
+    assert read_picture(tmp_path / "straight" / "0-3.png").shape[1:] == size
+    assert {(float(row["scale"]), len([name for name in row if name.startswith("theta_")])) for row in rows} == {
+        (0.5, 2)
+    }
+    assert len({row["predicted"] for row in rows[:4]}) == 1
+
+
+def test_sums_of_pictures_cannot_be_aligned(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--epochs", 1, "--batch-size", 300, "--model", "2st-fcn", "--precision", "32", "--out", tmp_path]
+    code, _, err = run(capsys, "train", "mnist-addition", "--data", "digits", *words)
+    assert (code, err) == (0, "")
+    code, _, err = run(capsys, "align", tmp_path / "mnist-addition", pictures, "--out", tmp_path / "a")
+    assert code == 2
+    assert "wanted one for grey or colour pictures, got 2 channels" in err
+    code, _, err = run(capsys, "train", "--data", pictures, "--addends", 2, "--out", tmp_path)
+    assert code == 2
+    assert "addends: wanted classes 0, 1 to add up" in err
 
 
 def test_train_leaves_a_run_behind(trained: Path) -> None:

@@ -6,7 +6,7 @@ from PIL import Image
 
 from unwarp.report import results_table, write_report
 from unwarp.report.film import write_film
-from unwarp.report.page import _read_log
+from unwarp.report.page import _each_transformer, _read_log
 from unwarp.tasks.options import Options
 from unwarp.tasks.run_folder import RunFolder
 
@@ -19,18 +19,19 @@ def test_a_later_log_has_the_last_word_on_an_epoch(tmp_path: Path) -> None:
     assert log == {"val_error": [(1, 5.0), (2, 3.5), (3, 3.0)], "train_loss": [(3, 0.1)]}
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-def test_a_long_film_is_thinned(tmp_path: Path, channels: int) -> None:
+@pytest.mark.parametrize(("channels", "maps"), [(1, ()), (3, ()), (2, (2,)), (1, (4,))])
+def test_a_long_film_is_thinned(tmp_path: Path, channels: int, maps: tuple[int, ...]) -> None:
     run = RunFolder(tmp_path, Options())
     folder = run.folder("st-cnn") / "film"
     folder.mkdir(parents=True)
     np.save(folder / "inputs.npy", np.zeros((3, channels, 8, 8), dtype=np.uint8))
     for epoch in range(200):
-        np.save(folder / f"{epoch:04d}.npy", np.full((3, channels, 5, 5), epoch, dtype=np.uint8))
+        np.save(folder / f"{epoch:04d}.npy", np.full((3, *maps, channels, 5, 5), epoch, dtype=np.uint8))
     file = write_film(run, {"cnn": {}, "st-cnn": {}})
     assert file is not None
     with Image.open(file) as film:
         assert 40 <= film.n_frames <= 80  # pyright: ignore[reportAttributeAccessIssue]
+        assert film.height == 16 + 88 * (1 + (maps[0] if maps else 1))
 
 
 def test_without_a_transformer_there_is_no_film(tmp_path: Path) -> None:
@@ -51,3 +52,18 @@ def test_the_table_has_a_row_for_each_model(tmp_path: Path) -> None:
     table = results_table(run)
     assert table.row_count == 2
     assert list(table.columns[-1].cells) == ["1 min 01 s"] * 2
+
+
+def test_curves_of_several_transformers_stand_beside_those_of_their_model() -> None:
+    log = {
+        "pose_scale": [(1, 0.7)],
+        "pose_map1_scale": [(1, 0.6)],
+        "pose_map2_scale": [(1, 0.8)],
+        "val_error": [(1, 5.0)],
+    }
+    assert _each_transformer("2st-fcn", log) == {
+        "2st-fcn, transformer 1": {"pose_scale": [(1, 0.6)]},
+        "2st-fcn, transformer 2": {"pose_scale": [(1, 0.8)]},
+    }
+    deep = _each_transformer("multi-st-cnn", {"pose_depth2_outside": [(1, 0.0)]})
+    assert deep == {"multi-st-cnn, depth 2": {"pose_outside": [(1, 0.0)]}}

@@ -25,10 +25,16 @@ def bars(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def options(
-    data: Path, out: Path, *, training: dict | None = None, model: dict | None = None, **run: object
+    source: Path,
+    out: Path,
+    *,
+    data: dict | None = None,
+    training: dict | None = None,
+    model: dict | None = None,
+    **run: object,
 ) -> Options:
     return Options(
-        DataOptions(data=str(data), distortion="rts"),
+        DataOptions(**({"data": str(source), "distortion": "rts"} | (data or {}))),  # pyright: ignore[reportArgumentType]
         ModelOptions(**({"model": "st-convnet", "crop": 12} | (model or {}))),
         TrainingOptions(**({"epochs": 2, "batch_size": 16} | (training or {}))),  # pyright: ignore[reportArgumentType]
         RunOptions(**({"out": str(out), "name": "run", "precision": "32", "accelerator": "cpu"} | run)),  # pyright: ignore[reportArgumentType]

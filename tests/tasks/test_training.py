@@ -5,12 +5,14 @@ import sys
 from pathlib import Path
 
 import lightning as L
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
 
 from tests.tasks.conftest import options
 from unwarp.nn import CollapseWarning
+from unwarp.report import write_report
 from unwarp.tasks import training
 from unwarp.tasks.evaluation import load_evaluation
 from unwarp.tasks.options import Options
@@ -186,3 +188,59 @@ def test_what_is_logged(bars: Path, tmp_path: Path) -> None:
     (log,) = run.log_files("st-convnet")
     columns = log.read_text().splitlines()[0].split(",")
     assert {"val_error", "train_error", "train_loss", "pose_outside", "pose_scale"} <= set(columns)
+
+
+def columns_of(run: RunFolder, name: str) -> set[str]:
+    (log,) = run.log_files(name)
+    return set(log.read_text().splitlines()[0].split(","))
+
+
+@pytest.fixture(scope="module")
+def sums(bars: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """Two networks that add up two bars: 0 is upright, 1 is lying."""
+    numbered = tmp_path_factory.mktemp("numbered") / "bars.npz"
+    with np.load(bars) as arrays:
+        np.savez(numbered, x=arrays["x"], y=arrays["y"])
+    chosen = options(
+        numbered,
+        numbered.parent,
+        data={"addends": 2},
+        model={"model": "2st-convnet,multi-st-convnet"},
+        training={"epochs": 1, "consistency": 0.1, "outside": 0.1, "identity_prior": 0.1, "shrinkage": 0.1},
+    )
+    run = RunFolder.create(numbered.parent / "run", chosen)
+    assert train(run, QUIET)
+    return run
+
+
+def test_each_of_several_transformers_is_diagnosed(sums: RunFolder) -> None:
+    assert {f"pose_{what}_scale" for what in ("map1", "map2")} <= columns_of(sums, "2st-convnet")
+    assert {f"pose_{what}_folds" for what in ("depth2", "depth3", "depth4")} <= columns_of(sums, "multi-st-convnet")
+
+
+def test_sums_are_measured_with_every_map_and_every_addend(sums: RunFolder) -> None:
+    assert sums.interface() == ((2, 24, 24), ("0", "1", "2"))
+    arrays = load_evaluation(sums.folder("2st-convnet") / "evaluation.npz")
+    assert set(arrays["labels"]) == {0, 1, 2}
+    assert arrays["mean_before"].shape == (3, 2, 24, 24)
+    assert arrays["mean_after"].shape == (3, 2, 2, 12, 12)
+    assert arrays["gallery_outline"].shape == (16, 2, 9, 9, 2)
+    assert arrays["gallery_output"].shape == (16, 2, 2, 12, 12)
+    assert arrays["pose_learned"].shape == arrays["pose_true"].shape
+    assert arrays["pose_true"].shape[1:] == (2, 4)
+    single = load_evaluation(sums.folder("multi-st-convnet") / "evaluation.npz")
+    assert single["pose_learned"].shape[1:] == (4,)
+
+
+def test_the_report_shows_the_matrix_of_transformer_and_channel(sums: RunFolder) -> None:
+    page = write_report(sums).read_text()
+    assert page.count("<h3>Transformer × channel</h3>") == 1
+    assert (sums.path / "filmstrip.gif").exists()
+
+
+def test_a_network_of_ones_own_for_each_crop(bars: Path, tmp_path: Path) -> None:
+    path = f"{__name__}:Own"
+    words = {"backbone": path, "model": "2st-convnet", "parallel": "crops", "transform": "translation", "window": 0.5}
+    run = run_with(bars, tmp_path, model=words, training={"epochs": 1})
+    model = load_best(RunFolder.open(run.path, backbone=path), "2st-convnet")
+    assert sum(isinstance(module, Own) for module in model.modules()) == 2
