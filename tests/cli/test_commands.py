@@ -114,7 +114,7 @@ def test_train_leaves_a_run_behind(trained: Path) -> None:
     found = RunFolder.open(trained)
     assert set(found.results()) == {"convnet", "st-convnet"}
     assert found.options.training.label_smoothing == 0.05  # of the recipe for folders
-    assert found.interface() == ((3, 24, 24), CLASSES)
+    assert found.interface() == ((3, 24, 24), CLASSES, None)
     for name in ("config.yaml", "report.html", "filmstrip.gif", "mean_pictures.png"):
         assert (trained / name).stat().st_size > 0
 

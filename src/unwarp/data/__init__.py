@@ -9,6 +9,7 @@ from unwarp.data.folder import load_folder
 from unwarp.data.mnist import load_mnist
 from unwarp.data.pictures import Pictures, Splits
 from unwarp.data.reading import read_picture
+from unwarp.data.sequences import draw_sequences, load_mnist_sequences
 
 __all__ = [
     "DISTORTIONS",
@@ -17,10 +18,12 @@ __all__ = [
     "Pictures",
     "Splits",
     "add_clutter",
+    "draw_sequences",
     "load",
     "load_arrays",
     "load_digits",
     "load_folder",
     "load_mnist",
+    "load_mnist_sequences",
     "read_picture",
 ]

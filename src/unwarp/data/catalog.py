@@ -8,8 +8,9 @@ from unwarp.data.digits import load_digits
 from unwarp.data.folder import load_folder
 from unwarp.data.mnist import load_mnist
 from unwarp.data.pictures import Pictures, Splits, check_channels
+from unwarp.data.sequences import load_mnist_sequences
 
-_OWN = {"mnist": load_mnist, "digits": load_digits}
+_OWN = {"mnist": load_mnist, "digits": load_digits, "mnist-sequences": load_mnist_sequences}
 _FOLDER_SIZE = (48, 48)
 
 
@@ -24,8 +25,8 @@ def load(
     """The pictures that `data` names.
 
     Args:
-        data: "mnist", "digits", a folder with a sub-folder of pictures for each class, or a file .npz; a folder that is
-            called mnist is "./mnist".
+        data: "mnist", "digits", "mnist-sequences", a folder with a sub-folder of pictures for each class, or a file
+            .npz; a folder that is called mnist is "./mnist".
         size: (H, W) to resize to; None is the pictures' own, and (48, 48) for a folder.
         channels: 1 for grey, 3 for colour; None is what the pictures are.
         strict: fail on a picture of a folder that cannot be read, instead of leaving it out with a warning.

@@ -2,20 +2,29 @@
 
 from unwarp.nn.cascade import Cascade, Cascaded
 from unwarp.nn.diagnostics import CollapseWarning, Diagnosis, diagnose, warn_if_collapsed
+from unwarp.nn.end_symbol import AFTER_END, Read, read_until_end, with_end
 from unwarp.nn.localization import Localization, convolutional, fully_connected, parameter_groups
+from unwarp.nn.recurrent import RecurrentFeatures, pooled_convolutions, recurrent
 from unwarp.nn.spatial_transformer import Aligned, SpatialTransformer
 
 __all__ = [
+    "AFTER_END",
     "Aligned",
     "Cascade",
     "Cascaded",
     "CollapseWarning",
     "Diagnosis",
     "Localization",
+    "Read",
+    "RecurrentFeatures",
     "SpatialTransformer",
     "convolutional",
     "diagnose",
     "fully_connected",
     "parameter_groups",
+    "pooled_convolutions",
+    "read_until_end",
+    "recurrent",
     "warn_if_collapsed",
+    "with_end",
 ]

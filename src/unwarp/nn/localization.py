@@ -10,12 +10,19 @@ from torch import Tensor, nn
 from unwarp.checks import check_positive
 from unwarp.transforms import Transform
 
+# Convolution, batch normalisation, max-pooling and average pooling by the number of spatial dimensions.
+LAYERS: dict[int, Any] = {
+    1: (nn.Conv1d, nn.BatchNorm1d, nn.MaxPool1d, nn.AvgPool1d),
+    2: (nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d),
+    3: (nn.Conv3d, nn.BatchNorm3d, nn.MaxPool3d, nn.AvgPool3d),
+}
+
 
 class Localization(nn.Module):
     """Features, then one linear layer to theta that starts at the identity: zero weights and an identity bias.
 
     Args:
-        features: a module from `[N, C, *in]` to `[N, num_features]`.
+        features: a module from `[N, C, *in]` to `[N, num_features]`, or `[N, K, num_features]` for K maps per image.
         num_features: how many features it gives.
         transform: the transform that theta feeds.
         perturbation: standard deviation of the last layer's first weights; 0 starts exactly at the identity.
@@ -33,7 +40,7 @@ class Localization(nn.Module):
             self.head.bias.copy_(transform.identity)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Theta `[N, P]`. Under autocast the last layer stays in full precision: theta is a coordinate."""
+        """Theta `[N, P]` or `[N, K, P]`. Under autocast the last layer stays in full precision: theta is a coordinate."""
         features = self.features(image)
         with torch.autocast(image.device.type, enabled=False):
             return self.head(features.to(self.head.weight.dtype))
@@ -85,12 +92,7 @@ def convolutional(
             then cannot all die; needs batches of two and more.
         perturbation: see `Localization`.
     """
-    ndim = len(in_shape) - 1
-    convolution, norm, pool, average = {
-        1: (nn.Conv1d, nn.BatchNorm1d, nn.MaxPool1d, nn.AvgPool1d),
-        2: (nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d),
-        3: (nn.Conv3d, nn.BatchNorm3d, nn.MaxPool3d, nn.AvgPool3d),
-    }[ndim]
+    convolution, norm, pool, average = LAYERS[len(in_shape) - 1]
     size = list(in_shape[1:])
     layers: list[nn.Module] = []
 

@@ -30,9 +30,10 @@ def write_film(run: RunFolder, results: dict[str, Any]) -> Path | None:
 
 
 def _frame(inputs: np.ndarray, outputs: np.ndarray, title: str) -> Image.Image:
-    width = len(inputs) * (_CELL + _GAP) + _GAP
-    sheet = Image.new("RGB", (width, 2 * (_CELL + _GAP) + _TITLE), "white")
-    for row, pictures in enumerate((inputs, outputs)):
+    rows = (inputs, outputs) if outputs.ndim == 4 else (inputs, *outputs.swapaxes(0, 1))
+    size = len(inputs) * (_CELL + _GAP) + _GAP, len(rows) * (_CELL + _GAP) + _TITLE
+    sheet = Image.new("RGB", size, "white")
+    for row, pictures in enumerate(rows):
         for column, picture in enumerate(pictures):
             pixels = np.moveaxis(picture, 0, -1)
             cell = Image.fromarray(pixels if pixels.shape[-1] == 3 else pixels[..., 0])

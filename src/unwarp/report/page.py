@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from unwarp import figures
 from unwarp.report.film import write_film
 from unwarp.report.table import COLUMNS, result_row
-from unwarp.tasks.evaluation import load_evaluation
+from unwarp.tasks.evaluation import load_evaluation, spelled
 from unwarp.tasks.run_folder import RunFolder
 
 _PANELS = {
@@ -71,7 +71,8 @@ def _model_section(run: RunFolder, model: str) -> dict[str, Any]:
             section[part] = _embed(_gallery(pictures, classes, mesh=mesh), part)
     if "pose_learned" in arrays:
         section["poses"] = _embed(figures.poses(arrays["pose_learned"], arrays["pose_true"]), "learned and true pose")
-    section["confusion"] = _embed(figures.confusion(arrays["labels"], arrays["predicted"], classes), "confusion matrix")
+    confusion = figures.confusion(arrays["labels"].ravel(), arrays["predicted"].ravel(), classes)
+    section["confusion"] = _embed(confusion, "confusion matrix")
     return section
 
 
@@ -80,8 +81,8 @@ def _gallery(pictures: dict[str, np.ndarray], classes: list[str], *, mesh: bool)
     for label, predicted, probability in zip(
         pictures["label"], pictures["predicted"], pictures["probability"], strict=True
     ):
-        right = label == predicted
-        titles.append(f"{classes[label]}" if right else f"{classes[label]} → {classes[predicted]} {probability:.0%}")
+        truth, answer = spelled(label, classes), spelled(predicted, classes)
+        titles.append(truth if truth == answer else f"{truth} → {answer} {probability:.0%}")
     return figures.gallery(pictures["input"], pictures["output"], pictures.get("outline"), titles, mesh=mesh)
 
 

@@ -17,6 +17,7 @@ from unwarp.data.reading import read_picture
 from unwarp.maps import LinearMap, Map
 from unwarp.models import Classifier
 from unwarp.nn import diagnose
+from unwarp.tasks.evaluation import spelled
 from unwarp.warping import warp
 
 _TABLE = "transforms.csv"
@@ -92,11 +93,13 @@ def _align_one(
     image = small.unsqueeze(0).float() / 255
     assert model.cascade is not None
     seen = model.cascade.align(image)
-    probability, predicted = model.backbone(seen.image).float().softmax(1)[0].max(0)
+    if len(seen.pull.batch) > 1:
+        raise ValueError(f"model: wanted one with one crop per picture, got one with {seen.pull.batch[1]}")
+    probability, predicted = model.backbone(seen.image).float().softmax(-1)[0].max(-1)
     size = tuple(picture.shape[1:])
     straight = warp(picture.unsqueeze(0), seen.pull, size)[0]
     row = _pose(seen.pull, size)
-    row |= {"predicted": classes[int(predicted)], "probability": _short(probability)}
+    row |= {"predicted": spelled(predicted, classes), "probability": _short(probability.prod())}
     for step, theta in enumerate(seen.thetas, start=1):
         name = f"theta{step}" if len(seen.thetas) > 1 else "theta"
         row |= {f"{name}_{index}": _short(value) for index, value in enumerate(theta[0])}

@@ -1,5 +1,6 @@
 """Measure a trained classifier on the test pictures, and keep what a report shows of it."""
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ def evaluate(model: Classifier, batches: PictureBatches, device: torch.device) -
     """Run a model over the test pictures, in full precision.
 
     Returns:
-        Arrays by name: `classes`, their names; `labels`, `predicted` and `probability` of each test picture;
-        `mean_before` and `mean_after [classes, C, H, W]`, the mean picture of each class; pictures `gallery_*` (the
+        Arrays by name: `classes`, their names; `labels` and `predicted` of each test picture, `[N]` or, for sequences,
+        `[N, T]`, and `probability [N]` of the prediction as a whole; `mean_before` and `mean_after [classes, C, H, W]`,
+        the mean picture of each class, of sequences the mean of those in which it is; pictures `gallery_*` (the
         first of the test set) and `worst_*` (the errors the model was most sure of), with `*_outline [n, 9, 9, 2]`,
         where the straightened picture lies in the input; and, where they are known, `pose_learned` and `pose_true`
         `[n, 4]`: rotation in radians, log-scale and centre (x, y), of about 2000 pictures.
@@ -39,28 +41,30 @@ def evaluate(model: Classifier, batches: PictureBatches, device: torch.device) -
     for images, labels, seed in batches.test_dataloader():
         batch = batches.distort(images.to(device), labels.to(device), seed)
         seen = model.straighten(batch.images)
-        probability, predicted = model.backbone(seen.image).float().softmax(1).max(1)
+        each, predicted = model.backbone(seen.image).float().softmax(-1).max(-1)
+        probability = each.reshape(len(each), -1).prod(1)
         for name, column in zip(columns, (batch.labels, predicted, probability), strict=True):
             columns[name].append(column.cpu())
         members = torch.nn.functional.one_hot(batch.labels, classes).float()
-        counts += members.sum(0).cpu()
+        counts += members.flatten(0, -2).sum(0).cpu()
         for which, pictures in enumerate((batch.images, seen.image)):
-            sums[which] = sums[which] + torch.einsum("nk,nchw->kchw", members, pictures.float()).cpu()
+            sums[which] = sums[which] + _sum_by_class(members, pictures.float()).cpu()
         shown = {
             "input": batch.images.cpu(),
-            "output": seen.image.float().cpu(),
+            "output": (seen.image if seen.image.ndim == 4 else seen.image[:, 0]).float().cpu(),
             "label": batch.labels.cpu(),
             "predicted": predicted.cpu(),
             "probability": probability.cpu(),
         }
         if seen.pull is not None:
-            shown["outline"] = seen.pull.grid(_OUTLINE).cpu()
-            if batch.pull is not None and len(learned) * len(labels) < _POSES:
+            outline = seen.pull.grid(_OUTLINE).cpu()
+            shown["outline"] = outline if outline.ndim == 4 else outline[:, 0]
+            if batch.pull is not None and len(seen.pull.batch) == 1 and len(learned) * len(labels) < _POSES:
                 learned.append(_pose(seen.pull).cpu())
                 true.append(_pose(batch.pull, inverse=True).cpu())
         if not gallery:
             gallery = {name: value[:_GALLERY] for name, value in shown.items()}
-        wrong = shown["predicted"] != shown["label"]
+        wrong = (shown["predicted"] != shown["label"]).reshape(len(labels), -1).any(1)
         worst = {
             name: torch.cat([worst[name], value[wrong]]) if worst else value[wrong] for name, value in shown.items()
         }
@@ -79,8 +83,14 @@ def evaluate(model: Classifier, batches: PictureBatches, device: torch.device) -
 
 
 def error_percent(arrays: dict[str, np.ndarray]) -> float:
-    """Share of wrong answers of an evaluation, in percent."""
+    """Share of wrong labels of an evaluation, in percent; of sequences each label counts."""
     return 100 * float((arrays["labels"] != arrays["predicted"]).mean())
+
+
+def spelled(labels: Iterable[int], classes: Sequence[str]) -> str:
+    """A label, or a sequence of them, in words."""
+    names = [classes[label] for label in np.atleast_1d(labels)]
+    return ("" if all(len(name) == 1 for name in names) else " ").join(names)
 
 
 def save_evaluation(arrays: dict[str, np.ndarray], file: Path) -> None:
@@ -97,6 +107,17 @@ def load_evaluation(file: Path) -> dict[str, np.ndarray]:
             return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError) as error:
         raise ValueError(f"run: wanted an evaluation in {file}, got {error}") from error
+
+
+def _sum_by_class(members: Tensor, pictures: Tensor) -> Tensor:
+    """The sum `[classes, C, H, W]` of the pictures of each class, of `members [N, classes]` or `[N, T, classes]`."""
+    if members.ndim == 3 and pictures.ndim == 5:  # a crop for each label
+        members, pictures = members.flatten(0, 1), pictures.flatten(0, 1)
+    elif members.ndim == 3:
+        members = members.sum(1)
+    elif pictures.ndim == 5:
+        pictures = pictures[:, 0]
+    return torch.einsum("nk,nchw->kchw", members, pictures)
 
 
 def _pose(pull: Map, *, inverse: bool = False) -> Tensor:

@@ -24,7 +24,9 @@ class _Checked:
 class DataOptions(_Checked):
     """What to learn from."""
 
-    data: str = option("digits", "digits, mnist, a folder with a sub-folder of pictures per class, or a file .npz")
+    data: str = option(
+        "digits", "digits, mnist, mnist-sequences, a folder with a sub-folder of pictures per class, or a file .npz"
+    )
     distortion: Literal["none", "r", "rts", "p", "e", "tc"] = option(
         "none", "what to do to every picture: none, or a distortion of the paper (see the guide)"
     )
@@ -43,7 +45,8 @@ class ModelOptions(_Checked):
 
     model: str = option(
         "convnet,st-convnet",
-        "comma-separated, trained one after the other: fcn, cnn, convnet, st-fcn, st-cnn, st-convnet",
+        "comma-separated, trained one after the other: fcn, cnn, convnet, st-fcn, st-cnn, st-convnet; for sequences of "
+        "digits also sequence-cnn, st-sequence-cnn, st-recurrent",
     )
     transform: Literal["translation", "attention", "rotation", "similarity", "affine", "projective", "tps"] = option(
         "affine", "what the spatial transformer may do to a picture"
