@@ -87,4 +87,5 @@ def _start_as_published(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, (nn.Conv2d, nn.Linear)):
             nn.init.xavier_uniform_(module.weight)
-            nn.init.constant_(module.bias, 0.0)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)

@@ -40,7 +40,7 @@ class Localization(nn.Module):
             self.head.bias.copy_(transform.identity)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Theta `[N, P]` or `[N, K, P]`. Under autocast the last layer stays in full precision: theta is a coordinate."""
+        """Theta `[N, P]` or `[N, K, P]`; in full precision under autocast too, as it is a coordinate."""
         features = self.features(image)
         with torch.autocast(image.device.type, enabled=False):
             return self.head(features.to(self.head.weight.dtype))

@@ -99,7 +99,7 @@ def _align_one(
     size = tuple(picture.shape[1:])
     straight = warp(picture.unsqueeze(0), seen.pull, size)[0]
     row = _pose(seen.pull, size)
-    row |= {"predicted": spelled(predicted, classes), "probability": _short(probability.prod())}
+    row |= {"predicted": spelled(predicted.numpy(), classes), "probability": _short(probability.prod())}
     for step, theta in enumerate(seen.thetas, start=1):
         name = f"theta{step}" if len(seen.thetas) > 1 else "theta"
         row |= {f"{name}_{index}": _short(value) for index, value in enumerate(theta[0])}

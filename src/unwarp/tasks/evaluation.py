@@ -1,6 +1,6 @@
 """Measure a trained classifier on the test pictures, and keep what a report shows of it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,9 +87,9 @@ def error_percent(arrays: dict[str, np.ndarray]) -> float:
     return 100 * float((arrays["labels"] != arrays["predicted"]).mean())
 
 
-def spelled(labels: Iterable[int], classes: Sequence[str]) -> str:
-    """A label, or a sequence of them, in words."""
-    names = [classes[label] for label in np.atleast_1d(labels)]
+def spelled(labels: np.ndarray, classes: Sequence[str]) -> str:
+    """One label, or a sequence `[T]` of them, in words."""
+    names = [classes[label] for label in labels.reshape(-1).tolist()]
     return ("" if all(len(name) == 1 for name in names) else " ").join(names)
 
 
