@@ -134,6 +134,7 @@ def test_the_real_sequences() -> None:
     assert [len(part) for part in (splits.train, splits.validation, splits.test)] == [60_000, 10_000, 10_000]
     assert splits.train.images.shape[1:] == (1, 100, 100)
     train, validation, test = (
-        {name for row in part.names for name in row.split("+")} for part in (splits.train, splits.validation, splits.test)
+        {name for row in part.names for name in row.split("+")}
+        for part in (splits.train, splits.validation, splits.test)
     )
     assert not (train & validation | train & test | validation & test)
