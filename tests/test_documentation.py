@@ -40,6 +40,15 @@ def test_what_the_library_exports_runs_elsewhere(tmp_path: Path, monkeypatch: py
     torch.testing.assert_close(torch.from_numpy(found), wanted.detach(), atol=2e-5, rtol=0)
 
 
+def test_the_python_about_sequences_runs() -> None:
+    section = (ROOT / "docs" / "library.md").read_text().partition("## Sequences")[2].partition("\n## ")[0]
+    (block,) = re.findall(r"```python\n(.*?)```", section, flags=re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(compile(block, "library.md", "exec"), names)
+    assert names["logits"].shape == (8, 4, 11)
+    assert names["loss"].isfinite()
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_links_lead_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
@@ -64,6 +73,11 @@ def test_the_commands_of_the_documents_exist() -> None:
 def test_the_example_takes_a_step() -> None:
     example = runpy.run_path(str(ROOT / "examples" / "drop_in.py"))
     assert 0 <= example["main"](epochs=1) <= 1
+
+
+def test_the_recurrent_example_takes_a_step() -> None:
+    example = runpy.run_path(str(ROOT / "examples" / "recurrent_reading.py"))
+    assert 0 <= example["main"](count=22, epochs=1) <= 1
 
 
 @pytest.mark.slow
