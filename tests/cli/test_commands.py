@@ -74,7 +74,7 @@ def test_recipes_have_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 0
     assert [line.split()[0] for line in lines] == list(recipe_names())
     assert lines[0].startswith("digits-rts")
-    mnist = {f"mnist-{what}" for what in ("r", "rts", "p", "e", "tc", "addition")}
+    mnist = {f"mnist-{what}" for what in ("r", "rts", "p", "e", "tc", "addition", "sequences", "sequences-whole")}
     assert set(recipe_names()) == {"digits-rts", "folder", "birds"} | mnist
 
 
@@ -91,7 +91,15 @@ def test_every_recipe_takes_a_step(name: str, tmp_path: Path, capsys: pytest.Cap
     archive = tmp_path / "digits.npz"
     labels = np.arange(60) % 2
     images = np.random.default_rng(0).integers(0, 255, (60, 28, 28)).astype(np.uint8)
-    np.savez(archive, x=images, y=labels)
+    if name.startswith("mnist-sequences"):
+        large = np.random.default_rng(0).integers(0, 255, (60, 40, 40)).astype(np.uint8)
+        rows = labels.reshape(20, 3)
+        parts = {"train": slice(0, 20), "val": slice(20, 40), "test": slice(40, 60)}
+        np.savez(
+            archive, **{f"x_{part}": large[of] for part, of in parts.items()}, y_train=rows, y_val=rows, y_test=rows
+        )
+    else:
+        np.savez(archive, x=images, y=labels)
     code, _, err = run(
         capsys,
         "train",
@@ -147,7 +155,7 @@ def test_train_leaves_a_run_behind(trained: Path) -> None:
     found = RunFolder.open(trained)
     assert set(found.results()) == {"convnet", "st-convnet"}
     assert found.options.training.label_smoothing == 0.05  # of the recipe for folders
-    assert found.interface() == ((3, 24, 24), CLASSES)
+    assert found.interface() == ((3, 24, 24), CLASSES, None)
     for name in ("config.yaml", "report.html", "filmstrip.gif", "mean_pictures.png"):
         assert (trained / name).stat().st_size > 0
 

@@ -39,6 +39,14 @@ def test_parts_that_are_there_are_kept(tmp_path):
     assert np.array_equal(splits.train.images[:, 0].numpy(), np.load(path)["x_train"])
 
 
+def test_sequences_of_labels_want_all_parts(tmp_path):
+    parts = {f"x_{part}": images(6) for part in ("train", "val", "test")}
+    parts |= {f"y_{part}": labels(18).reshape(6, 3) for part in ("train", "val", "test")}
+    splits = load_arrays(saved(tmp_path, **parts))
+    assert splits.steps == 3
+    assert splits.train.labels.tolist() == labels(18).reshape(6, 3).tolist()
+
+
 def test_missing_parts_are_split_off(tmp_path):
     assert sizes(load_arrays(saved(tmp_path, x=images(100), y=labels(100)))) == [70, 10, 20]
     path = saved(tmp_path, x_train=images(100), y_train=labels(100), x_test=images(6), y_test=labels(6))
@@ -88,8 +96,8 @@ TRAIN = {"x_train": images(10), "y_train": labels(10)}
         (TRAIN | {"y_val": labels(4)}, "x_val: wanted the images of y_val"),
         (TRAIN | {"x_valid": images(4)}, "got x_valid"),
         (GOOD | {"y": labels(9)}, "x: wanted 9 images, as y has labels; got 10"),
-        (GOOD | {"y": labels(10).astype(float)}, r"y: wanted integers \[N\], got float64"),
-        (GOOD | {"y": labels(10)[:, None]}, r"y: wanted integers \[N\], got int64 \[10, 1\]"),
+        (GOOD | {"y": labels(10).astype(float)}, r"y: wanted integers \[N\] or \[N, T\], got float64"),
+        (GOOD | {"y": labels(10)[:, None]}, r"labels: wanted \[N\] to split them by class, got int64 \[10, 1\]"),
         (GOOD | {"y": labels(10) - 1}, "y: wanted labels from 0, got -1"),
         (GOOD | {"y": np.zeros(0, dtype=int), "x": images(0)}, "y: wanted integers"),
         (GOOD | {"y": np.zeros(10, dtype=int)}, "classes: wanted two or more"),

@@ -55,7 +55,8 @@ def test_the_word_comes_before_a_folder_of_that_name(folder, monkeypatch):
 def test_other_names_are_refused_with_what_is_accepted(tmp_path, monkeypatch, data, got):
     (tmp_path / "file.txt").touch()
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match=f"data: wanted mnist, digits, birds, a folder .* a file .npz; .*{got}"):
+    names = "mnist, digits, mnist-sequences, birds"
+    with pytest.raises(ValueError, match=f"data: wanted {names}, a folder .* a file .npz; .*{got}"):
         load(data)
 
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -129,6 +131,9 @@ def test_subset_refuses_what_are_no_rows(indices):
         ({"images": torch.zeros(0, 1, 4, 4, dtype=torch.uint8)}, "images: wanted uint8"),
         ({"labels": torch.tensor([0.0, 1.0])}, "labels: wanted int64"),
         ({"labels": torch.tensor([0, 1, 1])}, "labels: wanted int64"),
+        ({"labels": torch.zeros(2, 3, 1, dtype=torch.int64)}, "labels: wanted int64"),
+        ({"labels": torch.zeros(2, 0, dtype=torch.int64)}, "labels: wanted int64"),
+        ({"labels": torch.tensor([[0, 1], [0, 2]])}, "labels: wanted 0 to 1"),
         ({"labels": torch.tensor([0, 2])}, "labels: wanted 0 to 1"),
         ({"labels": torch.tensor([-1, 1])}, "labels: wanted 0 to 1"),
         ({"classes": ("a", "a")}, "classes: wanted each name once"),
@@ -153,6 +158,18 @@ def test_splits_refuse_other_classes_and_shapes():
         Splits(train, train, pictures_of([0, 1, 2]))
     with pytest.raises(ValueError, match="validation: wanted images"):
         Splits(train, pictures_of([0, 1], channels=3), train)
+
+
+def test_sequences_of_labels_stay_with_their_pictures():
+    sequences = replace(pictures_of([0, 1, 2]), labels=torch.tensor([[0, 1], [2, 0], [1, 1]]))
+    assert sequences.subset([2, 0]).labels.tolist() == [[1, 1], [0, 1]]
+    assert Splits(sequences, sequences, sequences).steps == 2
+    single = pictures_of([0, 1, 2])
+    assert Splits(single, single, single).steps is None
+    with pytest.raises(ValueError, match=r"test: wanted labels \[2\] like those of train, got \[\]"):
+        Splits(sequences, sequences, single)
+    with pytest.raises(ValueError, match=r"labels: wanted \[N\] to split them"):
+        split_off(sequences, 0.5, 0)
 
 
 def test_resized_keeps_constants_and_its_own_size():

@@ -16,11 +16,13 @@ def parameters(model: nn.Module) -> int:
 
 
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("in_shape", [(1, 42, 42), (3, 30, 48)])
-def test_every_model_classifies_and_learns(name: str, in_shape: tuple[int, ...]) -> None:
-    model = build_model(name, in_shape, 7, parameters=700_000)
+@pytest.mark.parametrize(("in_shape", "steps"), [((1, 42, 42), None), ((3, 36, 48), None), ((1, 36, 48), 3)])
+def test_every_model_classifies_and_learns(name: str, in_shape: tuple[int, ...], steps: int | None) -> None:
+    if name == "st-recurrent":
+        steps = steps or 1
+    model = build_model(name, in_shape, 7, steps=steps, parameters=700_000)
     logits = model(torch.rand(4, *in_shape))
-    assert logits.shape == (4, 7)
+    assert logits.shape == ((4, 7) if steps is None else (4, steps, 7))
     logits.square().sum().backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
 

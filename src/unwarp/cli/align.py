@@ -33,7 +33,7 @@ def main(argv: Sequence[str]) -> None:
     from unwarp.tasks.training import load_best
 
     out = Path(given.out)
-    image_shape, classes = run.interface()
+    image_shape, classes, _ = run.interface()
     left_out = align_pictures(
         load_best(run, name),
         given.pictures,

@@ -23,4 +23,4 @@ def main(argv: Sequence[str]) -> None:
     for name in run.models:
         arrays = evaluate(load_best(run, name), batches, device)
         wrong = int((arrays["labels"] != arrays["predicted"]).sum())
-        print(f"{name}: test error {error_percent(arrays):.2f} % ({wrong} of {len(arrays['labels'])})")
+        print(f"{name}: test error {error_percent(arrays):.2f} % ({wrong} of {arrays['labels'].size})")

@@ -11,6 +11,7 @@ from unwarp.data.folder import load_folder
 from unwarp.data.mnist import load_mnist
 from unwarp.data.pictures import Pictures, Splits
 from unwarp.data.reading import read_picture
+from unwarp.data.sequences import draw_sequences, load_mnist_sequences
 
 __all__ = [
     "DISTORTIONS",
@@ -20,11 +21,13 @@ __all__ = [
     "Splits",
     "add_clutter",
     "draw_addends",
+    "draw_sequences",
     "load",
     "load_arrays",
     "load_birds",
     "load_digits",
     "load_folder",
     "load_mnist",
+    "load_mnist_sequences",
     "read_picture",
 ]

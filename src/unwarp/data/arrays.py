@@ -22,8 +22,8 @@ def load_arrays(path: str | Path, *, validation: float = 0.1, test: float = 0.2,
     Its arrays are `x_train` and `y_train` (or, for short, `x` and `y`) and, where there are such parts, `x_val`,
     `y_val`, `x_test` and `y_test`; a part that is not there is split off the training pictures, the same share of each
     class. Images are `[N, H, W]`, `[N, H, W, C]` or `[N, C, H, W]` with C of 1 or 3, uint8 or floats in 0..1; labels
-    are `[N]` integers from 0. The names of the classes may be in `classes`, an array of strings. Arrays of other
-    names are ignored.
+    are `[N]` integers from 0, or `[N, T]` for a sequence of them in each picture, which wants all three parts. The
+    names of the classes may be in `classes`, an array of strings. Arrays of other names are ignored.
 
     Args:
         path: the file.
@@ -89,8 +89,8 @@ def _labels(path: Path, key: str, arrays: Mapping[str, np.ndarray]) -> Tensor:
     if key not in arrays:
         raise ValueError(f"{path}: {key}: wanted the labels of x{key[1:]}, got no such array")
     labels = arrays[key]
-    if labels.ndim != 1 or not labels.size or not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(f"{path}: {key}: wanted integers [N], got {_described(labels)}")
+    if labels.ndim not in (1, 2) or not labels.size or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"{path}: {key}: wanted integers [N] or [N, T], got {_described(labels)}")
     if labels.min() < 0:
         raise ValueError(f"{path}: {key}: wanted labels from 0, got {labels.min()}")
     return torch.from_numpy(labels.astype(np.int64))

@@ -25,7 +25,7 @@ _VALIDATION_SEED, _TEST_SEED, _ONCE_SEED = 1_000_000, 2_000_000, 3_000_000
 
 
 class Batch(NamedTuple):
-    """Images `[N, C, H, W]` float32 in 0..1, labels `[N]`, and the map that distorted them (None: as they are).
+    """Images `[N, C, H, W]` float32 in 0..1, labels `[N]` or `[N, T]`, and the map that distorted them, or None.
 
     Of pictures that are added up, the map has batch `(N, A)`: one for each of the A addends.
     """

@@ -9,8 +9,9 @@ from unwarp.data.digits import load_digits
 from unwarp.data.folder import load_folder
 from unwarp.data.mnist import load_mnist
 from unwarp.data.pictures import Pictures, Splits, check_channels
+from unwarp.data.sequences import load_mnist_sequences
 
-_OWN = {"mnist": load_mnist, "digits": load_digits}
+_OWN = {"mnist": load_mnist, "digits": load_digits, "mnist-sequences": load_mnist_sequences}
 _BIRDS = "birds"
 _FOLDER_SIZE, _BIRDS_SIZE = (48, 48), (224, 224)
 
@@ -26,9 +27,9 @@ def load(
     """The pictures that `data` names.
 
     Args:
-        data: "mnist", "digits", "birds" (CUB-200-2011, which has to be fetched by hand), a folder with a sub-folder of
-            pictures for each class or in the layout of CUB-200-2011, or a file .npz; a folder that is called mnist is
-            "./mnist".
+        data: "mnist", "digits", "mnist-sequences", "birds" (CUB-200-2011, which has to be fetched by hand), a folder
+            with a sub-folder of pictures for each class or in the layout of CUB-200-2011, or a file .npz; a folder that
+            is called mnist is "./mnist".
         size: (H, W) to resize to; None is the pictures' own, (48, 48) for a folder and (224, 224) for birds.
         channels: 1 for grey, 3 for colour; None is what the pictures are, and 3 for birds.
         strict: fail on a picture of a folder that cannot be read, instead of leaving it out with a warning.

@@ -1,5 +1,7 @@
 """Clutter: small patches of other pictures at random places."""
 
+from collections.abc import Iterator, Sequence
+
 import torch
 from torch import Tensor
 
@@ -15,27 +17,45 @@ def add_clutter(images: Tensor, bank: Tensor, *, patches: int, patch_size: int, 
         ValueError: if a patch does not fit into the images or the bank's pictures.
     """
     check_image(images)
+    result = images.clone()
+    cuttings = cut_patches(
+        images.shape[0], images.shape[2:], bank, patches=patches, patch_size=patch_size, generator=generator
+    )
+    for (rows, y, x), patch in cuttings:
+        result[rows, :, y, x] = torch.maximum(result[rows, :, y, x], patch.to(images.dtype))
+    return result
+
+
+def cut_patches(
+    count: int, size: Sequence[int], bank: Tensor, *, patches: int, patch_size: int, generator: torch.Generator
+) -> Iterator[tuple[tuple[Tensor, Tensor, Tensor], Tensor]]:
+    """Square cuttings of the `bank [M, C, h, w]` and places for them in `count` images of `size` (H, W), all uniform.
+
+    Yields:
+        `patches` times `(rows, y, x)` and a patch for each image `[count, patch_size, patch_size, C]`, so that
+        `images[rows, :, y, x] = patch` pastes them.
+
+    Raises:
+        ValueError: if a patch does not fit into the images or the bank's pictures.
+    """
     check_image(bank, "bank")
     check_positive("patches", patches, allow_zero=True)
-    room = min(*images.shape[2:], *bank.shape[2:])
+    room = min(*size, *bank.shape[2:])
     if not 1 <= patch_size <= room:
         raise ValueError(f"patch_size: wanted 1 to {room}, the smallest extent of images and bank, got {patch_size}")
-    result = images.clone()
-    rows = torch.arange(images.shape[0], device=images.device)[:, None, None]
+    rows = torch.arange(count, device=bank.device)[:, None, None]
     for _ in range(patches):
         source = _draw(bank.shape[0], rows, generator)
         from_y, from_x = _window(bank.shape[2:], patch_size, rows, generator)
-        to_y, to_x = _window(images.shape[2:], patch_size, rows, generator)
-        patch = bank[source, :, from_y, from_x].to(images.dtype)
-        result[rows, :, to_y, to_x] = torch.maximum(result[rows, :, to_y, to_x], patch)
-    return result
+        to_y, to_x = _window(size, patch_size, rows, generator)
+        yield (rows, to_y, to_x), bank[source, :, from_y, from_x]
 
 
 def _draw(limit: int, rows: Tensor, generator: torch.Generator) -> Tensor:
     return torch.randint(limit, rows.shape, generator=generator, device=rows.device)
 
 
-def _window(size: torch.Size, extent: int, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _window(size: Sequence[int], extent: int, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     steps = torch.arange(extent, device=rows.device)
     top = _draw(size[0] - extent + 1, rows, generator)
     left = _draw(size[1] - extent + 1, rows, generator)

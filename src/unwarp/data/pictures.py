@@ -22,7 +22,7 @@ class Pictures:
 
     Attributes:
         images: `[N, C, H, W]` uint8.
-        labels: `[N]` int64, rows of `classes`.
+        labels: `[N]` int64, rows of `classes`; or `[N, T]`, a sequence of them for each picture.
         classes: names of the classes, each once.
         names: of the pictures: a relative path, or an array and the row in it, as in "train/123".
 
@@ -41,8 +41,13 @@ class Pictures:
         images, labels = self.images, self.labels
         if images.dtype != torch.uint8 or images.ndim != 4 or 0 in images.shape:
             raise ValueError(f"images: wanted uint8 [N, C, H, W], none empty; got {_described(images)}")
-        if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
-            raise ValueError(f"labels: wanted int64 [{len(images)}], got {_described(labels)}")
+        if (
+            labels.dtype != torch.int64
+            or labels.ndim not in (1, 2)
+            or labels.shape[0] != len(images)
+            or 0 in labels.shape
+        ):
+            raise ValueError(f"labels: wanted int64 [{len(images)}] or [{len(images)}, T], got {_described(labels)}")
         if len(set(self.classes)) != len(self.classes):
             raise ValueError(f"classes: wanted each name once, got {', '.join(self.classes)}")
         low, high = int(labels.min()), int(labels.max())
@@ -101,9 +106,15 @@ class Splits:
         for name, part in (("validation", self.validation), ("test", self.test)):
             if part.classes != self.train.classes:
                 raise ValueError(f"{name}: wanted the classes of train, {self.train.classes}; got {part.classes}")
-            have, wanted = list(part.images.shape[1:]), list(self.train.images.shape[1:])
-            if have != wanted:
-                raise ValueError(f"{name}: wanted images {wanted} like those of train, got {have}")
+            for what in ("images", "labels"):
+                have, wanted = (list(getattr(pictures, what).shape[1:]) for pictures in (part, self.train))
+                if have != wanted:
+                    raise ValueError(f"{name}: wanted {what} {wanted} like those of train, got {have}")
+
+    @property
+    def steps(self) -> int | None:
+        """T, the length of the sequences of labels; None if each picture has one label."""
+        return self.train.labels.shape[1] if self.train.labels.ndim == 2 else None
 
 
 def split_off(pictures: Pictures, fraction: float, seed: int) -> tuple[Pictures, Pictures]:
@@ -113,10 +124,13 @@ def split_off(pictures: Pictures, fraction: float, seed: int) -> tuple[Pictures,
     that, the part has `round(fraction * len(pictures))` pictures. The same seed gives the same split.
 
     Raises:
-        ValueError: for a fraction that is not between 0 and 1, or pictures of which no class has two.
+        ValueError: for a fraction that is not between 0 and 1, pictures of which no class has two, or sequences of
+            labels.
     """
     if not 0 < fraction < 1:
         raise ValueError(f"fraction: wanted a number between 0 and 1, got {fraction}")
+    if pictures.labels.ndim > 1:
+        raise ValueError(f"labels: wanted [N] to split them by class, got {_described(pictures.labels)}")
     counts = _class_counts(pictures)
     shares = _shares(counts, fraction)
     if not shares.any():
@@ -144,8 +158,8 @@ def complete_splits(
     The fractions are of the training pictures given.
 
     Raises:
-        ValueError: if there are fewer than two classes, a class is too small to be in every part, or the fractions
-            leave nothing to learn from.
+        ValueError: if there are fewer than two classes, a class is too small to be in every part, the fractions
+            leave nothing to learn from, or parts are missing of pictures with sequences of labels.
     """
     if len(train.classes) < 2:
         raise ValueError(f"classes: wanted two or more, got {', '.join(train.classes)}")
@@ -179,7 +193,7 @@ def check_channels(channels: Any) -> None:
 
 
 def _class_counts(pictures: Pictures) -> Tensor:
-    return torch.bincount(pictures.labels, minlength=len(pictures.classes))
+    return torch.bincount(pictures.labels.flatten(), minlength=len(pictures.classes))
 
 
 def _shares(counts: Tensor, fraction: float) -> Tensor:

@@ -3,81 +3,37 @@
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from unwarp.checks import check_choice
 from unwarp.models.classifier import Classifier
 from unwarp.models.convnet import convnet
 from unwarp.models.jaderberg import cnn, fcn
-from unwarp.models.multi import insert_transformers, small_localization
-from unwarp.models.side_by_side import NetworksOfCrops, network_of_channels
-from unwarp.nn import (
-    Localization,
-    ParallelLocalization,
-    SpatialTransformer,
-    centroid,
-    convolutional,
-    fully_connected,
-    tiles,
-)
-from unwarp.transforms import (
-    Affine,
-    Attention,
-    Bounded,
-    Projective,
-    Rotation,
-    Similarity,
-    ThinPlateSpline,
-    Transform,
-    Translation,
-)
+from unwarp.models.localizations import localization_network
+from unwarp.models.multi import insert_transformers
+from unwarp.models.side_by_side import PARALLEL, SIDE_BY_SIDE, NetworksOfCrops, network_of_channels
+from unwarp.models.sonderby import crop_reader, feed_forward_reader, sequence_cnn
+from unwarp.nn import PerMap, SpatialTransformer, centroid
+from unwarp.transforms import Affine, Transform, Translation
 
-_PLAIN = ("fcn", "cnn", "convnet")
-# How many spatial transformers stand side by side, and the tiles of the picture that crops start with.
-_SIDE_BY_SIDE = {"2st": (1, 2), "4st": (2, 2)}
-_KINDS = ("st", *_SIDE_BY_SIDE, "multi-st")
-MODELS = (
-    *_PLAIN,
-    *(f"{kind}-{base}" for kind in _KINDS[:-1] for base in _PLAIN),
-    "multi-st-cnn",
-    "multi-st-convnet",
-)
-PARALLEL = ("channels", "crops", "shared-crops")
-_LINEAR: dict[str, Callable[[], Transform]] = {
-    "translation": Translation,
-    "attention": Attention,
-    "rotation": Rotation,
-    "similarity": Similarity,
-    "affine": Affine,
-    "projective": Projective,
+_BASES = ("fcn", "cnn", "convnet")
+# How the spatial transformers stand, and the classification networks that may follow them.
+KINDS: dict[str, tuple[str, ...]] = {
+    "": (*_BASES, "sequence-cnn"),
+    "st": (*_BASES, "sequence-cnn", "recurrent"),
+    "2st": _BASES,
+    "4st": _BASES,
+    "multi-st": ("cnn", "convnet"),
 }
-TRANSFORMS = (*_LINEAR, "tps")
-
-# Wide enough for everything the recipes do to a picture, narrow enough that a picture stays in sight.
-BOUNDS: dict[str, Any] = {
-    "scale": (0.25, 2.5),
-    "angle": math.pi,
-    "shear": 1.0,
-    "translation": 1.0,
-    "perspective": 0.4,
-    "offset": 0.5,
-}
-
-
-def build_transform(name: str, *, bounded: bool = False, regularization: float = 0.0) -> Transform:
-    """The 2-D transform of that name, of `TRANSFORMS`; "tps" has 4×4 points. `bounded` keeps it within `BOUNDS`."""
-    check_choice("transform", name, TRANSFORMS)
-    transform = ThinPlateSpline((4, 4), regularization=regularization) if name == "tps" else _LINEAR[name]()
-    if not bounded:
-        return transform
-    return Bounded(transform, **{kind: bound for kind, bound in BOUNDS.items() if kind in transform.kinds})
+# Each name: KIND-BASE, with its kind and base.
+_PARTS = {f"{kind}-{base}" if kind else base: (kind, base) for kind, bases in KINDS.items() for base in bases}
+MODELS = tuple(_PARTS)
 
 
 def has_transformers(name: str) -> bool:
     """Whether the model of that name, of `MODELS`, has spatial transformers."""
-    return name not in _PLAIN
+    return _PARTS[name][0] != ""
 
 
 def build_model(
@@ -85,6 +41,7 @@ def build_model(
     in_shape: Sequence[int],
     num_classes: int,
     *,
+    steps: int | None = None,
     transform: Transform | None = None,
     num_transformers: int = 1,
     look: bool = False,
@@ -103,9 +60,11 @@ def build_model(
     Args:
         name: one of `MODELS`: "fcn" and "cnn" are the paper's, "convnet" is smaller and of its time; "st-" puts spatial
             transformers before it, "2st-" and "4st-" that many side by side, "multi-st-" one before each of its first
-            four convolutions.
+            four convolutions. "st-sequence-cnn" and "st-recurrent" are FFN-SPN and RNN-SPN of arXiv 1509.05329: one
+            crop of an image for all of its labels, or one for each; "sequence-cnn" is a plain network beside them.
         in_shape: `(C, H, W)` of the images.
         num_classes: number of classes.
+        steps: T, for sequences of labels: logits are then `[N, T, num_classes]`.
         transform: what theta of the spatial transformers means; affine if None.
         num_transformers: how many follow each other, in the "st-" models.
         look: whether one more comes before them, which shifts to the centroid of a heatmap; see `CentroidLocalization`.
@@ -129,9 +88,10 @@ def build_model(
     """
     check_choice("model", name, MODELS)
     check_choice("parallel", parallel, PARALLEL)
-    kind = next((kind for kind in _KINDS if name.startswith(f"{kind}-")), "")
-    base = name.removeprefix(f"{kind}-")
-    if kind not in ("", "st") and (num_transformers, passes, look) != (1, 1, False):
+    kind, base = _PARTS[name]
+    if base == "recurrent" and steps is None:
+        raise ValueError(f"model: wanted sequences of labels for {name}, got one label for each picture")
+    if (kind not in ("", "st") or base == "recurrent") and (num_transformers, passes, look) != (1, 1, False):
         raise ValueError(
             f"transformers, passes, look: wanted 1, 1 and no look for {name}, got {num_transformers}, {passes}, {look}"
         )
@@ -147,66 +107,68 @@ def build_model(
         families = [*([Translation()] if look else []), *[transform] * num_transformers]
         for index, family in enumerate(families):
             first, last = index == 0, index == len(families) - 1
-            localization = centroid(sees) if look and first else _localization(kind, base, sees, family, parallel)
-            how: dict[str, Any] = {
-                "leash": leash,
-                "window": window if first else 1.0,
-                "jitter": jitter if last else 0.0,
-            }
-            transformers.append(SpatialTransformer(localization, family, crop, **how))
+            localization = (
+                centroid(sees)
+                if look and first
+                else localization_network(kind, base, sees, family, parallel=parallel, steps=steps)
+            )
+            transformers.append(
+                SpatialTransformer(
+                    localization,
+                    family,
+                    crop,
+                    leash=leash,
+                    window=window if first else 1.0,
+                    jitter=jitter if last else 0.0,
+                )
+            )
             sees = seen
 
     left = parameters - sum(p.numel() for transformer in transformers for p in transformer.parameters())
+    count = math.prod(SIDE_BY_SIDE.get(kind, ()))
+    each = left // count if parallel == "crops" else left
+    make = backbone or partial(_network, kind, base, transform=transform, leash=leash, dropout=dropout, parameters=each)
     sees = seen if kind else tuple(in_shape)
-    if kind in _SIDE_BY_SIDE:
-        count = math.prod(_SIDE_BY_SIDE[kind])
-        each = left // count if parallel == "crops" else left
-        make = backbone or partial(_network, base, dropout=dropout, parameters=each)
-        if parallel == "channels":
-            network = network_of_channels(make, count, sees, num_classes)
-        else:
-            network = NetworksOfCrops(make, count, sees, num_classes, shared=parallel == "shared-crops")
-    elif kind == "multi-st":
-        insert = partial(insert_transformers, in_shape=sees, transform=transform, leash=leash)
-        network = _network(base, sees, num_classes, dropout=dropout, parameters=left, change=insert)
+    if base == "recurrent":
+        return Classifier(PerMap([make(sees, num_classes)]), transformers, passes)
+    # Any other network reads all labels at once.
+    outputs = num_classes * (steps or 1)
+    if kind not in SIDE_BY_SIDE:
+        network = make(sees, outputs)
+    elif parallel == "channels":
+        network = network_of_channels(make, count, sees, outputs)
     else:
-        make = backbone or partial(_network, base, dropout=dropout, parameters=left)
-        network = make(sees, num_classes)
+        network = NetworksOfCrops(make, count, sees, outputs, shared=parallel == "shared-crops")
+    if steps is not None:
+        network = nn.Sequential(network, nn.Unflatten(1, (steps, num_classes)))
     return Classifier(network, transformers, passes)
 
 
 def _network(
+    kind: str,
     base: str,
     in_shape: Sequence[int],
     outputs: int,
     *,
+    transform: Transform,
+    leash: float,
     dropout: float,
     parameters: int,
-    change: Callable[[nn.Sequential], nn.Sequential] = lambda network: network,
 ) -> nn.Module:
-    if base == "convnet":
-        return change(convnet(in_shape, outputs, dropout=dropout))
-    if base == "cnn":
-        return cnn(in_shape, outputs, parameters=parameters, dropout=dropout, change=change)
-    return fcn(in_shape, outputs, parameters=parameters, dropout=dropout)
+    """A classification network, for what `kind` of transformers shows it; perhaps with some between its layers."""
 
+    def change(network: nn.Sequential) -> nn.Sequential:
+        return insert_transformers(network, in_shape, transform, leash=leash) if kind == "multi-st" else network
 
-def _localization(kind: str, base: str, in_shape: Sequence[int], transform: Transform, parallel: str) -> nn.Module:
-    if kind == "multi-st":
-        return small_localization(in_shape, transform)
-    if kind not in _SIDE_BY_SIDE:
-        return _localization_of(base, in_shape, transform)
-    counts = _SIDE_BY_SIDE[kind]
-    if parallel == "channels":
-        return ParallelLocalization([_localization_of(base, in_shape, transform) for _ in range(math.prod(counts))])
-    return _localization_of(base, in_shape, transform, tiles(transform, counts))
-
-
-def _localization_of(
-    base: str, in_shape: Sequence[int], transform: Transform, start: Tensor | None = None
-) -> Localization:
-    if base == "fcn":
-        return fully_connected(in_shape, transform, start=start)
-    if base == "cnn":
-        return convolutional(in_shape, transform, start=start)
-    return convolutional(in_shape, transform, channels=(16, 32), hidden=32, normalize=True, start=start)
+    match base:
+        case "fcn":
+            return fcn(in_shape, outputs, parameters=parameters, dropout=dropout)
+        case "cnn":
+            return cnn(in_shape, outputs, parameters=parameters, dropout=dropout, change=change)
+        case "recurrent":
+            return crop_reader(in_shape, outputs, dropout=dropout)
+        case "sequence-cnn":
+            make = feed_forward_reader if kind else sequence_cnn
+            return make(in_shape, outputs, dropout=dropout)
+        case _:
+            return change(convnet(in_shape, outputs, dropout=dropout))

@@ -6,13 +6,13 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from unwarp.maps import Map
-from unwarp.nn import Cascade, SpatialTransformer
+from unwarp.nn import Cascade, PerMap, SpatialTransformer
 
 
 class Straightened(NamedTuple):
     """The picture in canonical pose `[N, C, *size]`, and the map that took it there (None without a transformer).
 
-    With K transformers side by side it is `[N, K, C, *size]`, and the map has batch `(N, K)`.
+    With K maps of each picture it is `[N, K, C, *size]`, and the map has batch `(N, K)`.
     """
 
     image: Tensor
@@ -23,7 +23,8 @@ class Classifier(nn.Module):
     """A cascade of spatial transformers, and a backbone that classifies what it shows.
 
     Args:
-        backbone: a module from `[N, C, *size]`, or `[N, K, C, *size]`, to logits `[N, classes]`.
+        backbone: a module from `[N, C, *size]`, or `[N, K, C, *size]`, to logits `[N, classes]`; for sequences of labels
+            `[N, T, classes]`. If it is a `PerMap`, each crop has a label of its own.
         transformers: of the cascade; none for a plain network.
         passes: see `Cascade`.
     """
@@ -34,8 +35,13 @@ class Classifier(nn.Module):
         self.backbone = backbone
 
     def forward(self, image: Tensor) -> Tensor:
-        """Logits `[N, classes]` of `image [N, C, *in]`."""
+        """Logits `[N, classes]` or `[N, T, classes]` of `image [N, C, *in]`."""
         return self.backbone(self.straighten(image).image)
+
+    @property
+    def labels_each_crop(self) -> bool:
+        """Whether each of K crops has a label of its own; otherwise they share what is known of the picture."""
+        return isinstance(self.backbone, PerMap)
 
     def straighten(self, image: Tensor) -> Straightened:
         """What the backbone sees of `image [N, C, *in]`."""

@@ -6,6 +6,11 @@ from torch import Tensor, nn
 
 from unwarp.nn import PerMap
 
+# How many transformers along each axis of the picture, by the kind of model: crops start on such tiles of it.
+SIDE_BY_SIDE = {"2st": (1, 2), "4st": (2, 2)}
+# What becomes of their outputs; see `build_model`.
+PARALLEL = ("channels", "crops", "shared-crops")
+
 
 def network_of_channels(
     make: Callable[[Sequence[int], int], nn.Module], count: int, in_shape: Sequence[int], num_classes: int

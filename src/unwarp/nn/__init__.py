@@ -2,6 +2,7 @@
 
 from unwarp.nn.cascade import Cascade, Cascaded
 from unwarp.nn.diagnostics import CollapseWarning, Diagnosis, diagnose, warn_if_collapsed, watch
+from unwarp.nn.end_symbol import AFTER_END, Read, read_until_end, with_end
 from unwarp.nn.localization import (
     CentroidLocalization,
     Localization,
@@ -11,9 +12,11 @@ from unwarp.nn.localization import (
     parameter_groups,
 )
 from unwarp.nn.parallel import ParallelLocalization, PerMap, tiles
+from unwarp.nn.recurrent import RecurrentFeatures, pooled_convolutions, recurrent
 from unwarp.nn.spatial_transformer import Aligned, SpatialTransformer
 
 __all__ = [
+    "AFTER_END",
     "Aligned",
     "Cascade",
     "Cascaded",
@@ -23,13 +26,19 @@ __all__ = [
     "Localization",
     "ParallelLocalization",
     "PerMap",
+    "Read",
+    "RecurrentFeatures",
     "SpatialTransformer",
     "centroid",
     "convolutional",
     "diagnose",
     "fully_connected",
     "parameter_groups",
+    "pooled_convolutions",
+    "read_until_end",
+    "recurrent",
     "tiles",
     "warn_if_collapsed",
     "watch",
+    "with_end",
 ]

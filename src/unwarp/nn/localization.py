@@ -11,7 +11,8 @@ from unwarp.checks import check_positive
 from unwarp.coordinates import identity_grid
 from unwarp.transforms import Transform
 
-_LAYERS: dict[int, tuple[Any, Any, Any, Any]] = {
+# Convolution, batch normalisation, max-pooling and average pooling by the number of spatial dimensions.
+LAYERS: dict[int, tuple[Any, Any, Any, Any]] = {
     1: (nn.Conv1d, nn.BatchNorm1d, nn.MaxPool1d, nn.AvgPool1d),
     2: (nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d),
     3: (nn.Conv3d, nn.BatchNorm3d, nn.MaxPool3d, nn.AvgPool3d),
@@ -22,11 +23,12 @@ class Localization(nn.Module):
     """Features, then one linear layer to theta that starts at the identity: zero weights and an identity bias.
 
     Args:
-        features: a module from `[N, C, *in]` to `[N, num_features]`.
+        features: a module from `[N, C, *in]` to `[N, num_features]`, or `[N, K, num_features]` for K maps of each image
+            with features of their own.
         num_features: how many features it gives.
         transform: the transform that theta feeds.
         perturbation: standard deviation of the last layer's first weights; 0 starts exactly at the start.
-        start: the first theta `[P]`, or `[K, P]` for K maps of each image that share the features; the identity if
+        start: the first theta `[P]`, or `[K, P]` for K maps of each image that share their features; the identity if
             None. See `tiles`.
 
     Raises:
@@ -56,10 +58,7 @@ class Localization(nn.Module):
             self.head.bias.copy_(start.flatten())
 
     def forward(self, image: Tensor) -> Tensor:
-        """Theta `[N, P]` or `[N, K, P]`.
-
-        Under autocast the last layer stays in full precision: theta is a coordinate.
-        """
+        """Theta `[N, P]` or `[N, K, P]`; in full precision under autocast too, as it is a coordinate."""
         features = self.features(image)
         with torch.autocast(image.device.type, enabled=False):
             theta = self.head(features.to(self.head.weight.dtype))
@@ -155,7 +154,7 @@ def convolutional(
         perturbation: see `Localization`.
         start: see `Localization`.
     """
-    convolution, norm, pool, average = _LAYERS[len(in_shape) - 1]
+    convolution, norm, pool, average = LAYERS[len(in_shape) - 1]
     size = list(in_shape[1:])
     layers: list[nn.Module] = []
 
@@ -186,7 +185,7 @@ def centroid(in_shape: Sequence[int], *, channels: Sequence[int] = (16, 32, 32))
         in_shape: `(C, *in)`, the shape of one image.
         channels: of each convolution.
     """
-    convolution, norm, pool, average = _LAYERS[len(in_shape) - 1]
+    convolution, norm, pool, average = LAYERS[len(in_shape) - 1]
     size = list(in_shape[1:])
     layers: list[nn.Module] = []
 

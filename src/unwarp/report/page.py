@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from unwarp import figures
 from unwarp.report.film import write_film
 from unwarp.report.table import COLUMNS, result_row
-from unwarp.tasks.evaluation import load_evaluation
+from unwarp.tasks.evaluation import load_evaluation, spelled
 from unwarp.tasks.run_folder import RunFolder
 
 # What was logged, by name: (epoch, value).
@@ -79,12 +79,13 @@ def _model_section(run: RunFolder, model: str) -> dict[str, Any]:
         if len(arrays[f"{part}_input"]):
             section[part] = embed(gallery_of(arrays, part, mesh=mesh), part)
     if run.options.data.addends > 1 and straightens and arrays["gallery_outline"].ndim == 5:
-        sums = [f"sum {classes[label]}" for label in arrays["gallery_label"][:_MATRICES]]
+        sums = [f"sum {spelled(label, classes)}" for label in arrays["gallery_label"][:_MATRICES]]
         seen, made, outlines = (arrays[f"gallery_{name}"][:_MATRICES] for name in ("input", "output", "outline"))
         section["channels"] = embed(figures.channels(seen, made, outlines, sums, mesh=mesh), "transformer × channel")
     if "pose_learned" in arrays:
         section["poses"] = embed(figures.poses(arrays["pose_learned"], arrays["pose_true"]), "learned and true pose")
-    section["confusion"] = embed(figures.confusion(arrays["labels"], arrays["predicted"], classes), "confusion matrix")
+    confusion = figures.confusion(arrays["labels"].ravel(), arrays["predicted"].ravel(), classes)
+    section["confusion"] = embed(confusion, "confusion matrix")
     return section
 
 
@@ -96,8 +97,8 @@ def gallery_of(arrays: dict[str, np.ndarray], part: str, *, mesh: bool) -> Figur
     for label, predicted, probability in zip(
         pictures["label"], pictures["predicted"], pictures["probability"], strict=True
     ):
-        right = label == predicted
-        titles.append(f"{classes[label]}" if right else f"{classes[label]} → {classes[predicted]} {probability:.0%}")
+        truth, answer = spelled(label, classes), spelled(predicted, classes)
+        titles.append(truth if truth == answer else f"{truth} → {answer} {probability:.0%}")
     return figures.gallery(pictures["input"], pictures["output"], pictures.get("outline"), titles, mesh=mesh)
 
 

@@ -17,6 +17,7 @@ from unwarp.data.reading import read_picture
 from unwarp.maps import LinearMap, Map
 from unwarp.models import Classifier
 from unwarp.nn import diagnose
+from unwarp.tasks.evaluation import spelled
 from unwarp.warping import warp
 
 _TABLE = "transforms.csv"
@@ -36,8 +37,7 @@ def align_pictures(
 ) -> int:
     """Write each picture straightened at its own resolution, and `transforms.csv` with what was done to it.
 
-    With spatial transformers side by side there are as many files of each picture, `NAME-1.png`, `NAME-2.png`, ...,
-    with a row each.
+    With several maps of a picture there are as many files of it, `NAME-1.png`, `NAME-2.png`, ..., with a row each.
 
     Args:
         model: a trained classifier with spatial transformers.
@@ -97,19 +97,24 @@ def align_pictures(
 def _align_one(
     model: Classifier, picture: Tensor, small: Tensor, classes: Sequence[str]
 ) -> list[tuple[dict[str, Any], Tensor]]:
-    """For each spatial transformer side by side, a row of the table and the straightened picture."""
+    """For each map of the picture, a row of the table and the straightened picture."""
     image = small.unsqueeze(0).float() / 255
     assert model.cascade is not None
     seen = model.cascade.align(image)
-    probability, predicted = model.backbone(seen.image).float().softmax(1)[0].max(0)
+    probability, predicted = model.backbone(seen.image).float().softmax(-1)[0].max(-1)
     size = tuple(picture.shape[1:])
-    answer = {"predicted": classes[int(predicted)], "probability": _short(probability)}
     # K maps of one picture, as a batch of K maps.
     pull = seen.pull if len(seen.pull.batch) == 1 else seen.pull.each(lambda tensor: tensor[0])
     thetas = [theta.flatten(0, -2) for theta in seen.thetas]
     results = []
     for index, straight in enumerate(warp(picture.unsqueeze(0), pull, size)):
-        row = _pose(pull[index], size) | answer
+        # A crop has a label of its own, or what is read of the picture.
+        which = index if model.labels_each_crop else ...
+        row = _pose(pull[index], size)
+        row |= {
+            "predicted": spelled(predicted[which].numpy(), classes),
+            "probability": _short(probability[which].prod()),
+        }
         for step, theta in enumerate(thetas, start=1):
             name = f"theta{step}" if len(thetas) > 1 else "theta"
             row |= {f"{name}_{entry}": _short(value) for entry, value in enumerate(theta[index])}

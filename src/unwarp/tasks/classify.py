@@ -1,4 +1,4 @@
-"""Classify pictures, with or without spatial transformers before the network."""
+"""Classify pictures, or read sequences in them, with or without spatial transformers before the network."""
 
 import math
 from typing import Any
@@ -42,7 +42,7 @@ class ClassifyTask(L.LightningModule):
         self.validation_accuracy = MulticlassAccuracy(num_classes, average="micro")
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits `[N, classes]`."""
+        """Logits `[N, classes]`, or `[N, T, classes]` for sequences of labels."""
         return self.model(images)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
@@ -53,9 +53,9 @@ class ClassifyTask(L.LightningModule):
         """Cross-entropy plus the regularisers that have a weight."""
         seen = self.model.straighten(batch.images)
         logits = self.model.backbone(seen.image).float()
-        loss = F.cross_entropy(logits, batch.labels, label_smoothing=self.options.label_smoothing)
+        loss = _cross_entropy(logits, batch.labels, self.options.label_smoothing)
         self.log("train_loss", loss, on_step=False, on_epoch=True)
-        error = 100 * (logits.argmax(1) != batch.labels).float().mean()
+        error = 100 * (logits.argmax(-1) != batch.labels).float().mean()
         self.log("train_error", error, on_step=False, on_epoch=True)
         if seen.pull is not None:
             loss = loss + self._regularization(batch.images, seen.pull)
@@ -66,9 +66,9 @@ class ClassifyTask(L.LightningModule):
         seen = self.model.straighten(batch.images)
         with watch(self.model.backbone) as deeper:
             logits = self.model.backbone(seen.image).float()
-        self.validation_accuracy(logits, batch.labels)
+        self.validation_accuracy(logits.flatten(0, -2), batch.labels.flatten())
         count = len(batch.labels)
-        self.log("val_loss", F.cross_entropy(logits, batch.labels), batch_size=count, sync_dist=True)
+        self.log("val_loss", _cross_entropy(logits, batch.labels), batch_size=count, sync_dist=True)
         if seen.pull is None:
             return
         size = seen.image.shape[-2:]
@@ -138,6 +138,11 @@ class ClassifyTask(L.LightningModule):
         if options.bending and isinstance(pull, SplineMap):
             total = total + options.bending * losses.bending_energy(pull)
         return total
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
+    """The mean over all labels, of logits `[..., classes]`."""
+    return F.cross_entropy(logits.flatten(0, -2), labels.flatten(), label_smoothing=smoothing)
 
 
 def _random_similarity(count: int, device: torch.device) -> Map:

@@ -1,5 +1,6 @@
 """Measure a trained classifier on the test pictures, and keep what a report shows of it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,16 @@ def evaluate(model: Classifier, batches: PictureBatches, device: torch.device) -
     """Run a model over the test pictures, in full precision.
 
     Returns:
-        Arrays by name: `classes`, their names; `labels`, `predicted` and `probability` of each test picture;
-        `mean_before` and `mean_after [classes, C, H, W]`, the mean picture of each class; pictures `gallery_*` (the
-        first of the test set) and `worst_*` (the errors the model was most sure of), with `*_outline [n, 9, 9, 2]`,
-        where the straightened picture lies in the input; and, where they are known, `pose_learned` and `pose_true`
-        `[n, 4]`: rotation in radians, log-scale and centre (x, y), of about 2000 pictures.
+        Arrays by name: `classes`, their names; `labels` and `predicted` of each test picture, `[N]` or, for sequences,
+        `[N, T]`, and `probability [N]` of the prediction as a whole; `mean_before` and `mean_after [classes, C, H, W]`,
+        the mean picture of each class, of sequences the mean of those in which it is; pictures `gallery_*` (the first
+        of the test set) and `worst_*` (the errors the model was most sure of), with `*_outline [n, 9, 9, 2]`, where the
+        straightened picture lies in the input; and, where they are known, `pose_learned` and `pose_true [n, 4]`:
+        rotation in radians, log-scale and centre (x, y), of about 2000 pictures.
 
-        With K spatial transformers side by side, `mean_after`, `*_output`, `*_outline` and `pose_learned` have an axis
-        K after their first, and of A pictures that were added up, `pose_true` has an axis A there.
+        With K maps of each picture, `*_output`, `*_outline`, `pose_learned` and `mean_after` have an axis K after their
+        first; but where each crop has a label of its own, `mean_after` is the mean of the crops of a class. Of A
+        pictures that were added up, `pose_true` has an axis A there.
     """
     model = model.to(device).eval()
     classes = len(batches.classes)
@@ -42,13 +45,17 @@ def evaluate(model: Classifier, batches: PictureBatches, device: torch.device) -
     for images, labels, seed in batches.test_dataloader():
         batch = batches.distort(images.to(device), labels.to(device), seed)
         seen = model.straighten(batch.images)
-        probability, predicted = model.backbone(seen.image).float().softmax(1).max(1)
+        each, predicted = model.backbone(seen.image).float().softmax(-1).max(-1)
+        probability = each.reshape(len(each), -1).prod(1)
         for name, column in zip(columns, (batch.labels, predicted, probability), strict=True):
             columns[name].append(column.cpu())
         members = torch.nn.functional.one_hot(batch.labels, classes).float()
-        counts += members.sum(0).cpu()
-        for which, pictures in enumerate((batch.images, seen.image)):
-            sums[which] = sums[which] + torch.einsum("nk,n...->k...", members, pictures.float()).cpu()
+        counts += members.flatten(0, -2).sum(0).cpu()
+        of_pictures = members.flatten(1, -2).sum(1)
+        for which, (owners, pictures) in enumerate(
+            ((of_pictures, batch.images), (members if model.labels_each_crop else of_pictures, seen.image))
+        ):
+            sums[which] = sums[which] + _sum_by_class(owners, pictures.float()).cpu()
         shown = {
             "input": batch.images.cpu(),
             "output": seen.image.float().cpu(),
@@ -63,7 +70,7 @@ def evaluate(model: Classifier, batches: PictureBatches, device: torch.device) -
                 true.append(_pose(batch.pull, inverse=True).cpu())
         if not gallery:
             gallery = {name: value[:_GALLERY] for name, value in shown.items()}
-        wrong = shown["predicted"] != shown["label"]
+        wrong = (shown["predicted"] != shown["label"]).reshape(len(labels), -1).any(1)
         worst = {
             name: torch.cat([worst[name], value[wrong]]) if worst else value[wrong] for name, value in shown.items()
         }
@@ -82,8 +89,14 @@ def evaluate(model: Classifier, batches: PictureBatches, device: torch.device) -
 
 
 def error_percent(arrays: dict[str, np.ndarray]) -> float:
-    """Share of wrong answers of an evaluation, in percent."""
+    """Share of wrong labels of an evaluation, in percent; of sequences each label counts."""
     return 100 * float((arrays["labels"] != arrays["predicted"]).mean())
+
+
+def spelled(labels: np.ndarray, classes: Sequence[str]) -> str:
+    """One label, or a sequence `[T]` of them, in words."""
+    names = [classes[label] for label in labels.reshape(-1).tolist()]
+    return ("" if all(len(name) == 1 for name in names) else " ").join(names)
 
 
 def save_evaluation(arrays: dict[str, np.ndarray], file: Path) -> None:
@@ -100,6 +113,15 @@ def load_evaluation(file: Path) -> dict[str, np.ndarray]:
             return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError) as error:
         raise ValueError(f"run: wanted an evaluation in {file}, got {error}") from error
+
+
+def _sum_by_class(members: Tensor, pictures: Tensor) -> Tensor:
+    """The sum `[classes, ...]` of the `pictures [N, ...]` of each class, of which `members [N, classes]` are one.
+
+    With `members [N, T, classes]`, of the T crops `[N, T, ...]` of each picture.
+    """
+    leading = "n" if members.ndim == 2 else "nt"
+    return torch.einsum(f"{leading}k,{leading}...->k...", members, pictures)
 
 
 def _pose(pull: Map, *, inverse: bool = False) -> Tensor:

@@ -25,7 +25,8 @@ class DataOptions(_Checked):
     """What to learn from."""
 
     data: str = option(
-        "digits", "digits, mnist, birds, a folder with a sub-folder of pictures per class, or a file .npz"
+        "digits",
+        "digits, mnist, mnist-sequences, birds, a folder with a sub-folder of pictures per class, or a file .npz",
     )
     distortion: Literal["none", "r", "rts", "p", "e", "tc"] = option(
         "none", "what to do to every picture: none, or a distortion of the paper (see the guide)"
@@ -52,7 +53,8 @@ class ModelOptions(_Checked):
         "convnet,st-convnet",
         "comma-separated, trained one after the other: fcn, cnn, convnet; behind a spatial transformer st-fcn, st-cnn, "
         "st-convnet; behind several side by side 2st-fcn, ..., 4st-convnet; one before each of the first four "
-        "convolutions multi-st-cnn, multi-st-convnet",
+        "convolutions multi-st-cnn, multi-st-convnet; for sequences of labels also sequence-cnn, st-sequence-cnn, "
+        "st-recurrent",
     )
     transform: Literal["translation", "attention", "rotation", "similarity", "affine", "projective", "tps"] = option(
         "affine", "what the spatial transformer may do to a picture"

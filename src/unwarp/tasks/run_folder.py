@@ -104,19 +104,23 @@ class RunFolder:
         partial.write_text(text + "\n")
         partial.replace(self.path / _RESULTS)
 
-    def begin(self, image_shape: tuple[int, int, int], classes: tuple[str, ...]) -> None:
-        """Write the options, and what the models take and give: `(C, H, W)` of their images, names of their classes."""
+    def begin(self, image_shape: tuple[int, int, int], classes: tuple[str, ...], steps: int | None = None) -> None:
+        """Write the options, and what the models take and give: see `interface`."""
         self.path.mkdir(parents=True, exist_ok=True)
         (self.path / _CONFIG).write_text(yaml.safe_dump(self.options.flat(), sort_keys=False))
-        text = json.dumps({"image_shape": image_shape, "classes": classes}, indent=2)
+        text = json.dumps({"image_shape": image_shape, "classes": classes, "steps": steps}, indent=2)
         (self.path / _INTERFACE).write_text(text + "\n")
 
-    def interface(self) -> tuple[tuple[int, int, int], tuple[str, ...]]:
-        """The images of the models, and their classes, as `begin` kept them. ValueError if the run has not begun."""
+    def interface(self) -> tuple[tuple[int, int, int], tuple[str, ...], int | None]:
+        """What the models take and give, as `begin` kept it; ValueError if the run has not begun.
+
+        That is `(C, H, W)` of their images, the names of their classes, and how many labels an image has: a sequence of
+        that length, or one label if None.
+        """
         try:
             kept = json.loads((self.path / _INTERFACE).read_text())
             channels, height, width = kept["image_shape"]
-            return (channels, height, width), tuple(kept["classes"])
+            return (channels, height, width), tuple(kept["classes"]), kept.get("steps")
         except (OSError, ValueError, KeyError) as error:
             raise ValueError(f"run: wanted a run that has begun, with {self.path / _INTERFACE}; got {error}") from error
 

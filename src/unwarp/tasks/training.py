@@ -46,7 +46,7 @@ def train(run: RunFolder, console: Console) -> bool:
         highlight=False,
     )
     # All are built before any is trained, so that a misfit is found at once, and before anything is written.
-    interface = batches.image_shape, batches.classes
+    interface = batches.image_shape, batches.classes, splits.steps
     built = {name: build(run.options, name, *interface) for name in run.models}
     run.begin(*interface)
     done = run.results()
@@ -57,8 +57,17 @@ def train(run: RunFolder, console: Console) -> bool:
     return leads
 
 
-def build(chosen: Options, name: str, image_shape: tuple[int, int, int], classes: tuple[str, ...]) -> Classifier:
-    """One model of a run, untrained but the same for the same seed; with the user's own backbone if the run has one."""
+def build(
+    chosen: Options,
+    name: str,
+    image_shape: tuple[int, int, int],
+    classes: tuple[str, ...],
+    steps: int | None = None,
+) -> Classifier:
+    """One model of a run, untrained but the same for the same seed; with the user's own backbone if the run has one.
+
+    With `steps` it gives each picture a sequence of labels of that length.
+    """
     options = chosen.model
     crop = None if options.crop is None else (options.crop, options.crop)
     torch.manual_seed(chosen.run.seed)
@@ -67,6 +76,7 @@ def build(chosen: Options, name: str, image_shape: tuple[int, int, int], classes
         name,
         image_shape,
         len(classes),
+        steps=steps,
         transform=build_transform(options.transform, bounded=options.bounded),
         num_transformers=options.transformers,
         look=options.look,

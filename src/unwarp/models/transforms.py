@@ -1,0 +1,47 @@
+"""The transforms by name."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from unwarp.checks import check_choice
+from unwarp.transforms import (
+    Affine,
+    Attention,
+    Bounded,
+    Projective,
+    Rotation,
+    Similarity,
+    ThinPlateSpline,
+    Transform,
+    Translation,
+)
+
+_LINEAR: dict[str, Callable[[], Transform]] = {
+    "translation": Translation,
+    "attention": Attention,
+    "rotation": Rotation,
+    "similarity": Similarity,
+    "affine": Affine,
+    "projective": Projective,
+}
+TRANSFORMS = (*_LINEAR, "tps")
+
+# Wide enough for everything the recipes do to a picture, narrow enough that a picture stays in sight.
+BOUNDS: dict[str, Any] = {
+    "scale": (0.25, 2.5),
+    "angle": math.pi,
+    "shear": 1.0,
+    "translation": 1.0,
+    "perspective": 0.4,
+    "offset": 0.5,
+}
+
+
+def build_transform(name: str, *, bounded: bool = False, regularization: float = 0.0) -> Transform:
+    """The 2-D transform of that name, of `TRANSFORMS`; "tps" has 4×4 points. `bounded` keeps it within `BOUNDS`."""
+    check_choice("transform", name, TRANSFORMS)
+    transform = ThinPlateSpline((4, 4), regularization=regularization) if name == "tps" else _LINEAR[name]()
+    if not bounded:
+        return transform
+    return Bounded(transform, **{kind: bound for kind, bound in BOUNDS.items() if kind in transform.kinds})
