@@ -74,7 +74,7 @@ def test_recipes_have_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 0
     assert [line.split()[0] for line in lines] == list(recipe_names())
     assert lines[0].startswith("digits-rts")
-    mnist = {f"mnist-{name}" for name in ("r", "rts", "p", "e", "tc", "sequences")}
+    mnist = {f"mnist-{name}" for name in ("r", "rts", "p", "e", "tc", "sequences", "sequences-whole")}
     assert set(recipe_names()) == {"digits-rts", "folder"} | mnist
 
 
@@ -91,7 +91,7 @@ def test_every_recipe_takes_a_step(name: str, tmp_path: Path, capsys: pytest.Cap
     archive = tmp_path / "digits.npz"
     labels = np.arange(60) % 2
     images = np.random.default_rng(0).integers(0, 255, (60, 28, 28)).astype(np.uint8)
-    if name == "mnist-sequences":
+    if name.startswith("mnist-sequences"):
         large = np.random.default_rng(0).integers(0, 255, (60, 40, 40)).astype(np.uint8)
         rows = labels.reshape(20, 3)
         parts = {"train": slice(0, 20), "val": slice(20, 40), "test": slice(40, 60)}

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 
@@ -38,10 +40,10 @@ def test_the_feed_forward_one_reads_all_digits_in_one_crop() -> None:
     assert model.straighten(torch.rand(2, 1, 40, 40)).image.shape == (2, 1, 20, 20)
 
 
-@pytest.mark.parametrize("words", [{"steps": None}, {"num_transformers": 2}, {"passes": 2}])
-def test_a_recurrent_transformer_wants_sequences_and_stands_alone(words: dict) -> None:
+@pytest.mark.parametrize("words", [{"steps": None}, {"steps": 3, "num_transformers": 2}, {"steps": 3, "passes": 2}])
+def test_a_recurrent_transformer_wants_sequences_and_stands_alone(words: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="^model: wanted sequences of labels, one transformer"):
-        build_model("st-recurrent", (1, 40, 40), 10, **({"steps": 3} | words))
+        build_model("st-recurrent", (1, 40, 40), 10, **words)
 
 
 @pytest.mark.parametrize("name", ["sequence-cnn", "st-sequence-cnn", "st-recurrent"])

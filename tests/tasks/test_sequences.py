@@ -1,6 +1,7 @@
 """Pictures with a sequence of labels each, through a whole run."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     arrays = {
         f"{axis}_{part}": array[rows] for part, rows in parts.items() for axis, array in (("x", images), ("y", labels))
     }
-    np.savez(out / "bars.npz", classes=np.array(["upright", "lying"]), **arrays)
+    np.savez(out / "bars.npz", allow_pickle=False, classes=np.array(["upright", "lying"]), **arrays)
     chosen = options(
         out / "bars.npz", out, training={"epochs": 1, "consistency": 0.1}, model={"model": ",".join(MODELS), "crop": 20}
     )
@@ -72,7 +73,7 @@ def test_the_report_spells_sequences(run: RunFolder) -> None:
 
 def test_align_writes_the_one_crop_and_refuses_several(run: RunFolder, tmp_path: Path) -> None:
     Image.new("L", (50, 50), 100).save(tmp_path / "a.png")
-    words = {"image_shape": (1, 40, 40), "classes": ("upright", "lying"), "complain": print}
+    words: dict[str, Any] = {"image_shape": (1, 40, 40), "classes": ("upright", "lying"), "complain": print}
     left_out = align_pictures(load_best(run, "st-sequence-cnn"), [tmp_path / "a.png"], tmp_path / "out", **words)
     assert left_out == 0
     assert (tmp_path / "out" / "a.png").is_file()
