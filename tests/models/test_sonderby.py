@@ -43,15 +43,15 @@ def test_the_feed_forward_one_reads_all_digits_in_one_crop() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ({"steps": None}, "^model: wanted sequences of labels for st-recurrent"),
-        ({"num_transformers": 2}, "^transformers, passes, look: wanted 1, 1 and no look for st-recurrent"),
-        ({"passes": 2}, "^transformers, passes, look: wanted 1, 1 and no look for st-recurrent"),
-        ({"look": True}, "^transformers, passes, look: wanted 1, 1 and no look for st-recurrent"),
+        ({}, "^model: wanted sequences of labels for st-recurrent"),
+        ({"steps": 3, "num_transformers": 2}, "^transformers, passes, look: wanted 1, 1 and no look for st-recurrent"),
+        ({"steps": 3, "passes": 2}, "^transformers, passes, look: wanted 1, 1 and no look for st-recurrent"),
+        ({"steps": 3, "look": True}, "^transformers, passes, look: wanted 1, 1 and no look for st-recurrent"),
     ],
 )
 def test_a_recurrent_transformer_wants_sequences_and_stands_alone(words: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        build_model("st-recurrent", (1, 40, 40), 10, **({"steps": 3} | words))
+        build_model("st-recurrent", (1, 40, 40), 10, **words)
 
 
 @pytest.mark.parametrize("name", ["sequence-cnn", "st-sequence-cnn", "st-recurrent"])

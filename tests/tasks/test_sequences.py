@@ -2,6 +2,7 @@
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,7 +74,7 @@ def test_the_report_spells_sequences(run: RunFolder) -> None:
 
 def test_align_writes_every_crop_with_what_is_read_in_it(run: RunFolder, tmp_path: Path) -> None:
     Image.new("L", (50, 50), 100).save(tmp_path / "a.png")
-    words = {"image_shape": (1, 40, 40), "classes": ("upright", "lying"), "complain": print}
+    words: dict[str, Any] = {"image_shape": (1, 40, 40), "classes": ("upright", "lying"), "complain": print}
     left_out = align_pictures(load_best(run, "st-sequence-cnn"), [tmp_path / "a.png"], tmp_path / "out", **words)
     assert left_out == 0
     assert (tmp_path / "out" / "a.png").is_file()

@@ -23,8 +23,8 @@ class Classifier(nn.Module):
     """A cascade of spatial transformers, and a backbone that classifies what it shows.
 
     Args:
-        backbone: a module from `[N, C, *size]`, or `[N, K, C, *size]`, to logits `[N, classes]`; for sequences of labels
-            `[N, T, classes]`. If it is a `PerMap`, each crop has a label of its own.
+        backbone: a module from `[N, C, *size]`, or `[N, K, C, *size]`, to logits `[N, classes]`; for sequences of
+            labels `[N, T, classes]`. If it is a `PerMap`, each crop has a label of its own.
         transformers: of the cascade; none for a plain network.
         passes: see `Cascade`.
     """

@@ -92,7 +92,7 @@ def _model_section(run: RunFolder, model: str) -> dict[str, Any]:
 def gallery_of(arrays: dict[str, np.ndarray], part: str, *, mesh: bool) -> Figure:
     """The "gallery" or the "worst" pictures of an evaluation, with what was made of them."""
     pictures = {name.removeprefix(f"{part}_"): array for name, array in arrays.items() if name.startswith(part)}
-    classes = arrays["classes"]
+    classes = [str(name) for name in arrays["classes"]]
     titles = []
     for label, predicted, probability in zip(
         pictures["label"], pictures["predicted"], pictures["probability"], strict=True
