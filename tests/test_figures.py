@@ -41,7 +41,7 @@ def test_the_matrix_has_a_row_for_each_channel_and_a_column_for_each_map() -> No
     made = np.zeros((2, 2, 3, 4, 4), dtype=np.float32)
     figure = figures.channels(inputs, made, outlines(2, 2), ["x", "y"])
     assert len(figure.axes) == 2 * 3 * (1 + 2)
-    shown = [axes.images[0].get_array().max() for axes in figure.axes[:: 1 + 2]]
+    shown = [np.asarray(axes.images[0].get_array()).max() for axes in figure.axes[:: 1 + 2]]
     np.testing.assert_allclose(shown, inputs[:, :, 0, 0].ravel(), rtol=1e-6)
 
 

@@ -145,7 +145,7 @@ def test_sums_of_pictures_cannot_be_aligned(pictures: Path, tmp_path: Path, caps
     assert (code, err) == (0, "")
     code, _, err = run(capsys, "align", tmp_path / "mnist-addition", pictures, "--out", tmp_path / "a")
     assert code == 2
-    assert "wanted one for grey or colour pictures, got 2 channels" in err
+    assert "wanted one for grey or colour pictures, got one for images of 2 channels" in err
     code, _, err = run(capsys, "train", "--data", pictures, "--addends", 2, "--out", tmp_path)
     assert code == 2
     assert "addends: wanted classes 0, 1 to add up" in err
