@@ -21,7 +21,7 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--strict", action="store_true", help="fail on an unreadable picture instead of skipping it")
     given = parser.parse_args(list(argv))
     run = open_run(given)
-    trained = [name for name in run.models if name.startswith("st-")]
+    trained = [name for name in run.models if "st-" in name]
     name = given.model or (trained[-1] if trained else "")
     if name not in trained:
         wanted = ", ".join(trained) or "a run with a spatial transformer (st-...)"

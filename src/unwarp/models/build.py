@@ -10,7 +10,7 @@ from unwarp.checks import check_choice
 from unwarp.models.classifier import Classifier
 from unwarp.models.convnet import convnet
 from unwarp.models.jaderberg import cnn, fcn
-from unwarp.nn import Localization, SpatialTransformer, convolutional, fully_connected
+from unwarp.nn import Localization, ProbabilisticLocalization, SpatialTransformer, convolutional, fully_connected
 from unwarp.transforms import (
     Affine,
     Attention,
@@ -23,7 +23,7 @@ from unwarp.transforms import (
     Translation,
 )
 
-MODELS = ("fcn", "cnn", "convnet", "st-fcn", "st-cnn", "st-convnet")
+MODELS = ("fcn", "cnn", "convnet", "st-fcn", "st-cnn", "st-convnet", "pst-fcn", "pst-cnn", "pst-convnet")
 _LINEAR: dict[str, Callable[[], Transform]] = {
     "translation": Translation,
     "attention": Attention,
@@ -65,6 +65,7 @@ def build_model(
     crop: Sequence[int] | None = None,
     leash: float = 1.0,
     window: float = 1.0,
+    samples: int = 10,
     dropout: float = 0.0,
     parameters: int = 400_000,
     backbone: nn.Module | None = None,
@@ -73,31 +74,36 @@ def build_model(
 
     Args:
         name: one of `MODELS`: "fcn" and "cnn" are the paper's, "convnet" is smaller and of its time; "st-" puts spatial
-            transformers before it.
+            transformers before it, "pst-" a probabilistic one.
         in_shape: `(C, H, W)` of the images.
         num_classes: number of classes.
         transform: what theta of the spatial transformers means; affine if None.
-        num_transformers: how many follow each other, in the "st-" models.
+        num_transformers: how many follow each other, in the "st-" models; a probabilistic one is alone.
         passes: how often they are gone through; see `Cascade`.
         crop: spatial size of their output; that of the images if None.
         leash: see `SpatialTransformer`.
         window: of the first transformer; see `SpatialTransformer`. The others start with all that it shows.
+        samples: how many maps a probabilistic transformer draws in evaluation.
         dropout: before the last layer of the classifier.
         parameters: about how many, for the whole of the paper's networks.
         backbone: a module from images to logits, to take the place of the classification network.
 
     Raises:
-        ValueError: for a name that is not known, or images too small for the network.
+        ValueError: for a name that is not known, images too small for the network, or a probabilistic transformer that
+            is not alone.
     """
     check_choice("model", name, MODELS)
-    base = name.removeprefix("st-")
+    prefix, _, base = name.rpartition("-")
     transformers = []
-    if name.startswith("st-"):
+    if prefix:
         transform = Affine() if transform is None else transform
         crop = tuple(in_shape[1:]) if crop is None else tuple(crop)
         seen = tuple(in_shape) if passes == 1 else (in_shape[0], *crop)
         for index in range(num_transformers):
-            localization = _localization(base, seen, transform)
+            localization: nn.Module = _localization(base, seen, transform)
+            if prefix == "pst":
+                assert isinstance(localization, Localization)
+                localization = ProbabilisticLocalization(localization)
             first = window if index == 0 else 1.0
             transformers.append(SpatialTransformer(localization, transform, crop, leash=leash, window=first))
             seen = (in_shape[0], *crop)
@@ -108,7 +114,7 @@ def build_model(
             backbone = convnet(in_shape, num_classes, dropout=dropout)
         else:
             backbone = {"fcn": fcn, "cnn": cnn}[base](in_shape, num_classes, parameters=left, dropout=dropout)
-    return Classifier(backbone, transformers, passes)
+    return Classifier(backbone, transformers, passes, samples)
 
 
 def _localization(base: str, in_shape: Sequence[int], transform: Transform) -> Localization:

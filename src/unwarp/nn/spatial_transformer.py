@@ -87,7 +87,10 @@ class SpatialTransformer(nn.Module):
     def locate(self, image: Tensor) -> tuple[Tensor, Map]:
         """Theta and the map predicted for `image [N, C, *in]`, without warping it."""
         check_image(image)
-        theta = self.localization(image)
+        return self.place(self.localization(image))
+
+    def place(self, theta: Tensor) -> tuple[Tensor, Map]:
+        """`theta [N, P]` or `[N, K, P]`, on the leash, and the map that it means here, within the window."""
         pull = self._to_map(theta)
         # An exported program has no backward pass of ours to hold the leash.
         if self.leash > 0 and theta.requires_grad and not torch.compiler.is_exporting():

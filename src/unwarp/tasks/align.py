@@ -92,7 +92,7 @@ def _align_one(
     image = small.unsqueeze(0).float() / 255
     assert model.cascade is not None
     seen = model.cascade.align(image)
-    probability, predicted = model.backbone(seen.image).float().softmax(1)[0].max(0)
+    probability, predicted = model(image).float().softmax(1)[0].max(0)
     size = tuple(picture.shape[1:])
     straight = warp(picture.unsqueeze(0), seen.pull, size)[0]
     row = _pose(seen.pull, size)

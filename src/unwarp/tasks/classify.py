@@ -52,19 +52,23 @@ class ClassifyTask(L.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Cross-entropy plus the regularisers that have a weight."""
         seen = self.model.straighten(batch.images)
-        logits = self.model.backbone(seen.image).float()
+        logits = self.model.classify(seen).float()
         loss = F.cross_entropy(logits, batch.labels, label_smoothing=self.options.label_smoothing)
         self.log("train_loss", loss, on_step=False, on_epoch=True)
         error = 100 * (logits.argmax(1) != batch.labels).float().mean()
         self.log("train_error", error, on_step=False, on_epoch=True)
         if seen.pull is not None:
             loss = loss + self._regularization(batch.images, seen.pull)
+        if seen.distribution is not None:
+            divergence = seen.distribution.divergence(self.options.prior_spread).mean()
+            self.log("train_divergence", divergence, on_step=False, on_epoch=True)
+            loss = loss + self.options.divergence * divergence
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Log loss, error in percent and the diagnosis of the maps."""
         seen = self.model.straighten(batch.images)
-        logits = self.model.backbone(seen.image).float()
+        logits = self.model.classify(seen).float()
         self.validation_accuracy(logits, batch.labels)
         count = len(batch.labels)
         self.log("val_loss", F.cross_entropy(logits, batch.labels), batch_size=count, sync_dist=True)

@@ -39,7 +39,7 @@ def evaluate(model: Classifier, batches: PictureBatches, device: torch.device) -
     for images, labels, seed in batches.test_dataloader():
         batch = batches.distort(images.to(device), labels.to(device), seed)
         seen = model.straighten(batch.images)
-        probability, predicted = model.backbone(seen.image).float().softmax(1).max(1)
+        probability, predicted = model.classify(seen).float().softmax(1).max(1)
         for name, column in zip(columns, (batch.labels, predicted, probability), strict=True):
             columns[name].append(column.cpu())
         members = torch.nn.functional.one_hot(batch.labels, classes).float()

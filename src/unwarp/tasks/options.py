@@ -33,6 +33,9 @@ class DataOptions(_Checked):
     canvas: int | None = option(None, "width and height of distorted pictures; the paper's if not given", least=1)
     patches: int = option(6, "clutter patches per picture (distortion tc)", least=0)
     patch_size: int | None = option(None, "their width in pixels; the paper's if not given", least=1)
+    labels: int | None = option(
+        None, "learn from that many of the training pictures only, as many of each class, drawn by the seed", least=1
+    )
     augment: bool = option(True, "new distortions, or small moves, for the training pictures in every epoch")
     strict: bool = option(False, "fail on an unreadable picture instead of skipping it")
 
@@ -43,7 +46,8 @@ class ModelOptions(_Checked):
 
     model: str = option(
         "convnet,st-convnet",
-        "comma-separated, trained one after the other: fcn, cnn, convnet, st-fcn, st-cnn, st-convnet",
+        "comma-separated, trained one after the other: fcn, cnn, convnet, with a spatial transformer st-fcn, st-cnn, "
+        "st-convnet, with a probabilistic one pst-fcn, pst-cnn, pst-convnet",
     )
     transform: Literal["translation", "attention", "rotation", "similarity", "affine", "projective", "tps"] = option(
         "affine", "what the spatial transformer may do to a picture"
@@ -58,6 +62,7 @@ class ModelOptions(_Checked):
     window: float = option(
         1.0, "width of the part of the picture, around its centre, that a transformer starts with", least=0.01
     )
+    samples: int = option(10, "how many maps a probabilistic transformer draws when it is measured", least=1)
     parameters: int = option(400_000, "about how many parameters the paper's networks (fcn, cnn) have", least=1)
     dropout: float = option(0.0, "before the last layer of the classifier", least=0)
     backbone: str | None = option(
@@ -85,6 +90,13 @@ class TrainingOptions(_Checked):
     outside: float = option(0.0, "weight of the penalty on samples outside the picture", least=0)
     shrinkage: float = option(0.0, "weight of the penalty on zooming in beyond half the picture", least=0)
     bending: float = option(0.0, "weight of the bending energy (transform tps)", least=0)
+    divergence: float = option(
+        1e-4, "weight of the divergence of a distribution of theta from its prior (pst- models)", least=0
+    )
+    prior_spread: float = option(1.0, "spread of theta in that prior", least=1e-6)
+    validate: Literal["each", "last"] = option(
+        "each", "measure the validation error after each epoch and keep the best, or after the last one only"
+    )
     patience: int = option(0, "stop after that many epochs without a better validation error; 0 is never", least=0)
 
 
@@ -104,6 +116,21 @@ class RunOptions(_Checked):
 
 
 @dataclass(frozen=True)
+class ColocaliseOptions(_Checked):
+    """How to find a digit without labels or boxes."""
+
+    pictures: int = option(100, "pictures of the digit", least=2)
+    clutter: int = option(0, "patches of 6×6 of other digits in each picture; the paper's are 16", least=0)
+    epochs: int = option(20, "rounds of training; what was found is kept after each", least=1)
+    steps: int = option(10, "steps in an epoch, each with all pictures", least=1)
+    lr: float = option(1e-3, "learning rate", least=0)
+    margin: float = option(1.0, "of the triplet hinge loss", least=0)
+    encoder_epochs: int = option(1, "passes over the digits for the network that tells what looks alike", least=1)
+    parameters: int = option(100_000, "about how many that network has", least=1)
+    seed: int = option(0, "of everything random")
+
+
+@dataclass(frozen=True)
 class Options:
     """A whole classification run."""
 
@@ -113,13 +140,15 @@ class Options:
     run: RunOptions = field(default_factory=RunOptions)
 
     def __post_init__(self) -> None:
-        model = self.model
+        model, training = self.model, self.training
         alone = model.transform == "tps" and model.transformers == 1 and model.window == 1
-        if self.training.bending and not alone:
+        if training.bending and not alone:
             raise ValueError(
                 "bending: wanted one transformer with transform=tps and window=1 beside it, got "
                 f"transformers={model.transformers}, transform={model.transform}, window={model.window}"
             )
+        if training.patience and training.validate == "last":
+            raise ValueError("patience: wanted validate=each with it, got validate=last")
 
     def flat(self) -> dict[str, Any]:
         """Every option by its name."""

@@ -13,7 +13,7 @@
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from unwarp.checks import check_choice
 from unwarp.data import Splits, load
 from unwarp.data.batches import PictureBatches
 from unwarp.data.distort import Distortion
+from unwarp.data.pictures import few_of_each
 from unwarp.models import MODELS
 from unwarp.tasks.options import Options
 
@@ -124,7 +125,10 @@ class RunFolder:
         """The clean pictures of this run."""
         data = self.options.data
         size = None if data.size is None else (data.size, data.size)
-        return load(data.data, size=size, channels=data.channels, strict=data.strict)
+        splits = load(data.data, size=size, channels=data.channels, strict=data.strict)
+        if data.labels is None:
+            return splits
+        return replace(splits, train=few_of_each(splits.train, data.labels, self.options.run.seed))
 
     def batches(self, splits: Splits) -> PictureBatches:
         """Batches of those pictures, distorted as this run distorts them."""

@@ -63,7 +63,7 @@ def build(chosen: Options, name: str, image_shape: tuple[int, int, int], classes
     torch.manual_seed(chosen.run.seed)
     backbone = None
     if options.backbone is not None:
-        seen = (image_shape[0], *crop) if name.startswith("st-") and crop is not None else image_shape
+        seen = (image_shape[0], *crop) if "st-" in name and crop is not None else image_shape
         backbone = import_backbone(options.backbone, seen, len(classes))
     return build_model(
         name,
@@ -75,6 +75,7 @@ def build(chosen: Options, name: str, image_shape: tuple[int, int, int], classes
         crop=crop,
         leash=options.leash,
         window=options.window,
+        samples=options.samples,
         dropout=options.dropout,
         parameters=options.parameters,
         backbone=backbone,
@@ -150,6 +151,7 @@ def _train_one(run: RunFolder, name: str, model: Classifier, batches: PictureBat
             devices=options.run.devices,
             num_nodes=options.run.num_nodes,
             strategy="ddp" if options.run.devices * options.run.num_nodes > 1 else "auto",
+            check_val_every_n_epoch=options.training.epochs if options.training.validate == "last" else 1,
             precision=_precision(options.run.precision),
             gradient_clip_val=options.training.clip or None,
             callbacks=callbacks,

@@ -1,0 +1,170 @@
+"""Find what pictures have in common, without labels or boxes (arXiv 1506.02025, section 4.5).
+
+A spatial transformer learns to show, in every picture, the part that looks most like what it shows in the others and
+least like a random part of the same picture. What looks alike is decided by a network trained on something else.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unwarp.checks import check_choice
+from unwarp.data import Distortion, Pictures
+from unwarp.losses import triplet_hinge
+from unwarp.maps import Map
+from unwarp.metrics import box_of, box_overlap
+from unwarp.models.jaderberg import activations, cnn
+from unwarp.nn import SpatialTransformer, convolutional
+from unwarp.tasks.options import ColocaliseOptions
+from unwarp.transforms import Attention, Bounded
+
+_ENCODER_BATCH = 128
+_ENCODER_PICTURES = 500
+_ENCODER_LR = 4e-3
+_CANVAS = (84, 84)
+_FOUND = 0.5
+# As in the paper a digit is a third of the picture wide; the transformer starts with this much of it.
+_WINDOW = 1 / 3
+_SMALLEST, _LARGEST = 0.75, 1.33
+
+
+class Colocalised(NamedTuple):
+    """What a transformer found, as it went.
+
+    Attributes:
+        images: `[N, 1, H, W]`, the pictures.
+        true: `[N, 2, 2]`, lowest and highest corner (x, y) of each digit's box, normalised.
+        boxes: `[E, N, 2, 2]`, what the transformer showed before any training and after every epoch of it.
+        losses: `[E - 1]`, the mean loss of each epoch.
+    """
+
+    images: Tensor
+    true: Tensor
+    boxes: Tensor
+    losses: Tensor
+
+    @property
+    def overlap(self) -> Tensor:
+        """Intersection over union of the boxes with the true ones, `[E, N]`."""
+        return box_overlap(self.boxes, self.true)
+
+    @property
+    def found(self) -> Tensor:
+        """The share of the digits found, `[E]`: with an overlap over 0.5, as the paper counts."""
+        return (self.overlap > _FOUND).float().mean(1)
+
+
+class Encoder(nn.Module):
+    """Features of pictures: all three layers of a network of `cnn`, each weighing the same.
+
+    Two of the `pictures` have a squared distance of 1 in the mean, so that a margin of 1 means something.
+    """
+
+    def __init__(self, network: nn.Sequential, pictures: Tensor) -> None:
+        super().__init__()
+        self.network = network.eval().requires_grad_(False)
+        with torch.no_grad():
+            spreads = [layer.var(0).sum() for layer in activations(network, pictures)]
+        self.scales = [(2 * spread * len(spreads)).rsqrt().item() for spread in spreads]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features `[N, F]` of `images [N, C, H, W]`."""
+        layers = activations(self.network, images)
+        return torch.cat([scale * layer for scale, layer in zip(self.scales, layers, strict=True)], dim=1)
+
+
+def train_encoder(pictures: Pictures, options: ColocaliseOptions) -> Encoder:
+    """A network that knows digits, the paper's CNN, trained on clean pictures to tell what looks alike."""
+    torch.manual_seed(options.seed)
+    channels, *size = pictures.images.shape[1:]
+    encoder = cnn((channels, *size), len(pictures.classes), parameters=options.parameters)
+    optimizer = torch.optim.AdamW(encoder.parameters())
+    count = len(pictures) // _ENCODER_BATCH
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _ENCODER_LR, total_steps=options.encoder_epochs * count)
+    for _ in range(options.encoder_epochs):
+        for rows in torch.randperm(len(pictures))[: count * _ENCODER_BATCH].split(_ENCODER_BATCH):
+            logits = encoder(pictures.images[rows].float() / 255)
+            loss = F.cross_entropy(logits, pictures.labels[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+    return Encoder(encoder, pictures.images[:_ENCODER_PICTURES].float() / 255)
+
+
+def colocalise(digit: str, pictures: Pictures, encoder: Encoder, options: ColocaliseOptions) -> Colocalised:
+    """Let a transformer find the digits in pictures of one class, placed at random in 84×84, perhaps among clutter.
+
+    Args:
+        digit: the class.
+        pictures: clean ones of all classes; `options.pictures` of that class are taken, in their order.
+        encoder: see `train_encoder`.
+        options: how to make the pictures and to train.
+
+    Raises:
+        ValueError: for a class that the pictures do not have, or too few of it.
+    """
+    check_choice("digit", digit, pictures.classes)
+    rows = (pictures.labels == pictures.classes.index(digit)).nonzero().flatten()
+    if len(rows) < options.pictures:
+        raise ValueError(f"pictures: wanted {options.pictures} of class {digit}, got {len(rows)}")
+    generator = torch.Generator().manual_seed(options.seed)
+    images, placed = _place(pictures, rows[: options.pictures], options, generator)
+    torch.manual_seed(options.seed)
+    transform = Bounded(Attention(), scale=(_SMALLEST, _LARGEST), translation=1.0)
+    localization = convolutional((1, *_CANVAS), transform, channels=(8, 16))
+    transformer = SpatialTransformer(localization, transform, pictures.images.shape[2:], leash=1.0, window=_WINDOW)
+    optimizer = torch.optim.Adam(transformer.parameters(), options.lr)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, options.epochs * options.steps)
+    boxes, losses = [_boxes(transformer, images)], []
+    for _ in range(options.epochs):
+        total = 0.0
+        for _ in range(options.steps):
+            loss = _loss(transformer, encoder, images, options.margin, generator)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            total += loss.item()
+        boxes.append(_boxes(transformer, images))
+        losses.append(total / options.steps)
+    return Colocalised(images, box_of(placed.inverse()), torch.stack(boxes), torch.tensor(losses))
+
+
+def _place(
+    pictures: Pictures, rows: Tensor, options: ColocaliseOptions, generator: torch.Generator
+) -> tuple[Tensor, Map]:
+    bank = pictures.images.float() / 255
+    clutter = Distortion("tc", pictures.images.shape[2:], size=_CANVAS, bank=bank, patches=options.clutter)
+    distorted = clutter(bank[rows], generator)
+    return distorted.images, distorted.pull
+
+
+def _loss(
+    transformer: SpatialTransformer, encoder: Encoder, images: Tensor, margin: float, generator: torch.Generator
+) -> Tensor:
+    """Of every picture with one other, by a random cycle through all of them."""
+    shown = transformer.align(images)
+    elsewhere = transformer.warp(images, _random_crops(shown.pull.detach(), generator))
+    features = encoder(torch.cat([shown.image, elsewhere]))
+    anchor, negative = features.chunk(2)
+    order = torch.randperm(len(images), generator=generator)
+    partner = torch.empty_like(order)
+    partner[order] = order.roll(1)
+    return triplet_hinge(anchor, anchor[partner], negative, margin)
+
+
+def _random_crops(pull: Map, generator: torch.Generator) -> Map:
+    """Crops of the same size as those of `pull`, anywhere in the picture."""
+    box = box_of(pull)
+    scale = (box[:, 1] - box[:, 0]).mean(1, keepdim=True) / 2
+    room = (1 - scale).clamp_min(0)
+    shift = room * (2 * torch.rand(len(scale), 2, generator=generator) - 1)
+    return Attention()(torch.cat([scale, shift], dim=1))
+
+
+@torch.no_grad()
+def _boxes(transformer: SpatialTransformer, images: Tensor) -> Tensor:
+    return box_of(transformer.locate(images)[1])
