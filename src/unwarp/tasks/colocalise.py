@@ -25,8 +25,11 @@ _ENCODER_PICTURES = 500
 _ENCODER_LR = 4e-3
 _CANVAS = (84, 84)
 _FOUND = 0.5
+DET = False
 # As in the paper a digit is a third of the picture wide; the transformer starts with this much of it.
 _WINDOW = 1 / 3
+_ZOOM_TIME = 0.7
+_REACH = 2 / 3
 _SMALLEST, _LARGEST = 0.75, 1.33
 
 
@@ -113,15 +116,17 @@ def colocalise(digit: str, pictures: Pictures, encoder: Encoder, options: Coloca
     generator = torch.Generator().manual_seed(options.seed)
     images, placed = _place(pictures, rows[: options.pictures], options, generator)
     torch.manual_seed(options.seed)
-    transform = Bounded(Attention(), scale=(_SMALLEST, _LARGEST), translation=1.0)
-    localization = convolutional((1, *_CANVAS), transform, channels=(8, 16))
-    transformer = SpatialTransformer(localization, transform, pictures.images.shape[2:], leash=1.0, window=_WINDOW)
+    transform = Bounded(Attention(), scale=(_SMALLEST, _LARGEST), translation=0.8)
+    localization = convolutional((1, *_CANVAS), transform, channels=(8, 16), normalize=True)
+    transformer = SpatialTransformer(localization, transform, pictures.images.shape[2:], leash=1.0, antialias=True)
     optimizer = torch.optim.Adam(transformer.parameters(), options.lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, options.epochs * options.steps)
     boxes, losses = [_boxes(transformer, images)], []
-    for _ in range(options.epochs):
+    for epoch in range(options.epochs):
         total = 0.0
-        for _ in range(options.steps):
+        for step in range(options.steps):
+            done = (epoch + step / options.steps) / options.epochs
+            transformer.window = _WINDOW ** min(1.0, done / _ZOOM_TIME)
             loss = _loss(transformer, encoder, images, options.margin, generator)
             optimizer.zero_grad()
             loss.backward()
@@ -153,15 +158,14 @@ def _loss(
     order = torch.randperm(len(images), generator=generator)
     partner = torch.empty_like(order)
     partner[order] = order.roll(1)
-    return triplet_hinge(anchor, anchor[partner], negative, margin)
+    return triplet_hinge(anchor, anchor[partner].detach() if DET else anchor[partner], negative, margin)
 
 
 def _random_crops(pull: Map, generator: torch.Generator) -> Map:
     """Crops of the same size as those of `pull`, anywhere in the picture."""
     box = box_of(pull)
     scale = (box[:, 1] - box[:, 0]).mean(1, keepdim=True) / 2
-    room = (1 - scale).clamp_min(0)
-    shift = room * (2 * torch.rand(len(scale), 2, generator=generator) - 1)
+    shift = _REACH * (2 * torch.rand(len(scale), 2, generator=generator) - 1)
     return Attention()(torch.cat([scale, shift], dim=1))
 
 
