@@ -4,7 +4,7 @@ from torch import nn
 
 from tests.conftest import TRANSFORMS_2D
 from unwarp.maps import LinearMap
-from unwarp.nn import Localization, SpatialTransformer, convolutional, fully_connected, parameter_groups
+from unwarp.nn import Localization, SpatialTransformer, centroid, convolutional, fully_connected, parameter_groups
 from unwarp.transforms import Affine, Attention, Bounded, Projective, ThinPlateSpline, Transform, Translation
 
 
@@ -171,3 +171,30 @@ def test_a_window_starts_at_the_middle_of_the_picture(transform: Transform) -> N
 def test_a_window_needs_a_width() -> None:
     with pytest.raises(ValueError, match="window"):
         SpatialTransformer(convolutional((1, 8, 8), Affine()), Affine(), window=0.0)
+
+
+@pytest.mark.parametrize("in_shape", [(1, 60, 60), (3, 18, 50), (2, 40), (1, 16, 8, 6)])
+def test_a_centroid_starts_as_the_identity_and_is_trained_at_its_own_rate(in_shape: tuple[int, ...]) -> None:
+    ndim = len(in_shape) - 1
+    module = SpatialTransformer(centroid(in_shape), Translation(ndim))
+    image = torch.rand(2, *in_shape)
+    assert module.localization(image).abs().max() < 1e-6
+    torch.testing.assert_close(module(image), image, atol=1e-5, rtol=0)
+    module(image).square().sum().backward()
+    assert all(p.grad is not None for p in module.parameters())
+    groups = parameter_groups(nn.Sequential(module, nn.Flatten()), lr=1.0, localization_factor=0.5)
+    assert [len(group["params"]) for group in groups] == [0, len(list(module.parameters()))]
+
+
+def test_a_centroid_moves_as_far_as_the_object() -> None:
+    network = centroid((1, 64, 64)).eval()
+    nn.init.constant_(network.head.weight, 1.0)
+    image = torch.zeros(2, 1, 64, 64)
+    image[0, :, 20:28, 20:28] = 1
+    image[1, :, 28:36, 16:24] = 1  # 8 pixels down, 4 to the left: whole places
+    theta = network(image)
+    torch.testing.assert_close(network.heatmap(image).sum((1, 2)), torch.ones(2))
+    share = 1 - 2 * network.heatmap(torch.zeros_like(image))[0, 0, 0]  # the border of the picture weighs a little
+    assert share > 0.9
+    moved = (theta[1] - theta[0]) * 32
+    torch.testing.assert_close(moved, torch.tensor([-4.0, 8.0]), atol=1.0, rtol=0)

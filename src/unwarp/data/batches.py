@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from unwarp.data.distort import Distortion
+from unwarp.data.extrude import Extrusion
 from unwarp.data.pictures import Pictures, Splits
 from unwarp.maps import Map
 from unwarp.transforms import Affine
@@ -76,7 +77,7 @@ class PictureBatches(L.LightningDataModule):
 
     Args:
         splits: clean pictures.
-        distortion: what to do to every picture; None leaves them as they are.
+        distortion: what to do to every picture, perhaps make a volume of it; None leaves them as they are.
         augment: training pictures are distorted anew each time or, without a distortion, moved a little; otherwise
             each is distorted once and for all.
         batch_size: of the training batches, over all devices together.
@@ -84,7 +85,13 @@ class PictureBatches(L.LightningDataModule):
     """
 
     def __init__(
-        self, splits: Splits, *, distortion: Distortion | None, augment: bool, batch_size: int, seed: int
+        self,
+        splits: Splits,
+        *,
+        distortion: Distortion | Extrusion | None,
+        augment: bool,
+        batch_size: int,
+        seed: int,
     ) -> None:
         super().__init__()
         self.splits, self.distortion, self.augment = splits, distortion, augment
@@ -92,11 +99,10 @@ class PictureBatches(L.LightningDataModule):
         self._next_batch = 0
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """`(C, H, W)` of the images in a batch."""
+    def image_shape(self) -> tuple[int, ...]:
+        """`(C, H, W)` of the images in a batch, `(C, D, H, W)` of volumes."""
         channels, *size = self.splits.train.images.shape[1:]
-        height, width = size if self.distortion is None else self.distortion.size
-        return channels, height, width
+        return channels, *(size if self.distortion is None else self.distortion.size)
 
     def train_dataloader(self) -> DataLoader:
         """Batches in a new order each epoch; each process of a distributed run gets its own share of every batch."""

@@ -10,7 +10,15 @@ from unwarp.checks import check_choice
 from unwarp.models.classifier import Classifier
 from unwarp.models.convnet import convnet
 from unwarp.models.jaderberg import cnn, fcn
-from unwarp.nn import Localization, ProbabilisticLocalization, SpatialTransformer, convolutional, fully_connected
+from unwarp.nn import (
+    Localization,
+    ProbabilisticLocalization,
+    Projection,
+    SpatialTransformer,
+    centroid,
+    convolutional,
+    fully_connected,
+)
 from unwarp.transforms import (
     Affine,
     Attention,
@@ -24,7 +32,7 @@ from unwarp.transforms import (
 )
 
 MODELS = ("fcn", "cnn", "convnet", "st-fcn", "st-cnn", "st-convnet", "pst-fcn", "pst-cnn", "pst-convnet")
-_LINEAR: dict[str, Callable[[], Transform]] = {
+_LINEAR: dict[str, Callable[[int], Transform]] = {
     "translation": Translation,
     "attention": Attention,
     "rotation": Rotation,
@@ -45,10 +53,16 @@ BOUNDS: dict[str, Any] = {
 }
 
 
-def build_transform(name: str, *, bounded: bool = False, regularization: float = 0.0) -> Transform:
-    """The 2-D transform of that name, of `TRANSFORMS`; "tps" has 4×4 points. `bounded` keeps it within `BOUNDS`."""
+def build_transform(name: str, ndim: int = 2, *, bounded: bool = False, regularization: float = 0.0) -> Transform:
+    """The transform of that name, of `TRANSFORMS`; "tps" has 4 points along each axis.
+
+    `bounded` keeps it within `BOUNDS`.
+    """
     check_choice("transform", name, TRANSFORMS)
-    transform = ThinPlateSpline((4, 4), regularization=regularization) if name == "tps" else _LINEAR[name]()
+    if name == "tps":
+        transform: Transform = ThinPlateSpline((4,) * ndim, regularization=regularization)
+    else:
+        transform = _LINEAR[name](ndim)
     if not bounded:
         return transform
     return Bounded(transform, **{kind: bound for kind, bound in BOUNDS.items() if kind in transform.kinds})
@@ -61,11 +75,13 @@ def build_model(
     *,
     transform: Transform | None = None,
     num_transformers: int = 1,
+    look: bool = False,
     passes: int = 1,
     crop: Sequence[int] | None = None,
     leash: float = 1.0,
     window: float = 1.0,
     samples: int = 10,
+    projection: str = "sum",
     dropout: float = 0.0,
     parameters: int = 400_000,
     backbone: nn.Module | None = None,
@@ -75,15 +91,18 @@ def build_model(
     Args:
         name: one of `MODELS`: "fcn" and "cnn" are the paper's, "convnet" is smaller and of its time; "st-" puts spatial
             transformers before it, "pst-" a probabilistic one.
-        in_shape: `(C, H, W)` of the images.
+        in_shape: `(C, H, W)` of the images; or `(C, D, H, W)` of volumes, which are projected to pictures after the
+            transformers.
         num_classes: number of classes.
         transform: what theta of the spatial transformers means; affine if None.
         num_transformers: how many follow each other, in the "st-" models; a probabilistic one is alone.
+        look: whether one more comes before them, which shifts to the centroid of a heatmap; see `CentroidLocalization`.
         passes: how often they are gone through; see `Cascade`.
         crop: spatial size of their output; that of the images if None.
         leash: see `SpatialTransformer`.
         window: of the first transformer; see `SpatialTransformer`. The others start with all that it shows.
         samples: how many maps a probabilistic transformer draws in evaluation.
+        projection: how volumes become pictures, one of `PROJECTIONS`.
         dropout: before the last layer of the classifier.
         parameters: about how many, for the whole of the paper's networks.
         backbone: a module from images to logits, to take the place of the classification network.
@@ -96,24 +115,35 @@ def build_model(
     prefix, _, base = name.rpartition("-")
     transformers = []
     if prefix:
-        transform = Affine() if transform is None else transform
+        transform = Affine(len(in_shape) - 1) if transform is None else transform
         crop = tuple(in_shape[1:]) if crop is None else tuple(crop)
         seen = tuple(in_shape) if passes == 1 else (in_shape[0], *crop)
-        for index in range(num_transformers):
-            localization: nn.Module = _localization(base, seen, transform)
-            if prefix == "pst":
-                assert isinstance(localization, Localization)
-                localization = ProbabilisticLocalization(localization)
-            first = window if index == 0 else 1.0
-            transformers.append(SpatialTransformer(localization, transform, crop, leash=leash, window=first))
+        families = [*([Translation(len(crop))] if look else []), *[transform] * num_transformers]
+        for index, family in enumerate(families):
+            first = index == 0
+            localization: nn.Module
+            if look and first:
+                localization = centroid(seen)
+            elif prefix == "pst":
+                localization = ProbabilisticLocalization(_localization(base, seen, family))
+            else:
+                localization = _localization(base, seen, family)
+            transformers.append(
+                SpatialTransformer(localization, family, crop, leash=leash, window=window if first else 1.0)
+            )
             seen = (in_shape[0], *crop)
         in_shape = seen
+    is_volume = len(in_shape) == 4
+    if is_volume:
+        in_shape = (in_shape[0], *in_shape[2:])
     if backbone is None:
         left = parameters - sum(p.numel() for transformer in transformers for p in transformer.parameters())
         if base == "convnet":
             backbone = convnet(in_shape, num_classes, dropout=dropout)
         else:
             backbone = {"fcn": fcn, "cnn": cnn}[base](in_shape, num_classes, parameters=left, dropout=dropout)
+    if is_volume:
+        backbone = nn.Sequential(Projection(projection), backbone)
     return Classifier(backbone, transformers, passes, samples)
 
 
@@ -122,4 +152,6 @@ def _localization(base: str, in_shape: Sequence[int], transform: Transform) -> L
         return fully_connected(in_shape, transform)
     if base == "cnn":
         return convolutional(in_shape, transform)
-    return convolutional(in_shape, transform, channels=(16, 32), hidden=32, normalize=True)
+    # In a volume the cube of 3 has a fifth of the work.
+    kernel = 5 if len(in_shape) == 3 else 3
+    return convolutional(in_shape, transform, channels=(16, 32), kernel=kernel, hidden=32, normalize=True)

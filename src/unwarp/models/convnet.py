@@ -21,15 +21,19 @@ def convnet(
     """
     layers: list[nn.Module] = []
     before = in_shape[0]
+    size = list(in_shape[1:])
     for index, width in enumerate(widths):
         layers.append(nn.Conv2d(before, width, 3, padding=1, bias=False))
         # Before the normalisation, which then has a quarter of the work.
         if index % 2 == 0 and min(in_shape[1:]) >= 4 << index:
             layers.append(nn.MaxPool2d(2))
+            size = [extent // 2 for extent in size]
         layers += [nn.BatchNorm2d(width), nn.ReLU()]
         before = width
+    # On features of that very size it changes nothing, and would take a tenth of a training step.
+    places = nn.Identity() if size == [_PLACES, _PLACES] else nn.AdaptiveAvgPool2d(_PLACES)
     head = [
-        nn.AdaptiveAvgPool2d(_PLACES),
+        places,
         nn.Flatten(),
         nn.Dropout(dropout),
         nn.Linear(before * _PLACES**2, num_classes),

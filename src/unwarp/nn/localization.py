@@ -8,8 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from unwarp.checks import check_positive
+from unwarp.coordinates import identity_grid
 from unwarp.nn.spatial_transformer import SpatialTransformer
 from unwarp.transforms import Transform
+
+_LAYERS: dict[int, tuple[Any, Any, Any, Any]] = {
+    1: (nn.Conv1d, nn.BatchNorm1d, nn.MaxPool1d, nn.AvgPool1d),
+    2: (nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d),
+    3: (nn.Conv3d, nn.BatchNorm3d, nn.MaxPool3d, nn.AvgPool3d),
+}
 
 
 class Localization(nn.Module):
@@ -38,6 +45,45 @@ class Localization(nn.Module):
         features = self.features(image)
         with torch.autocast(image.device.type, enabled=False):
             return self.head(features.to(self.head.weight.dtype))
+
+
+class CentroidLocalization(nn.Module):
+    """Where to look: the centroid of a heatmap, as theta of a `Translation` (arXiv 1709.01889, section 3.2).
+
+    A convolution of 1×1 gives every place of the features a weight, a softmax makes a distribution of them, and its
+    mean is the shift. Features that move with their object move the shift by as much, wherever the object is, so that
+    little has to be learned. It starts with equal weights, the identity.
+
+    Args:
+        features: a module from `[N, C, *in]` to `[N, num_features, *places]`, of places that cover the image evenly.
+        num_features: how many features it gives.
+        sharpness: a factor of the logits. Each of many places has a small part in the centroid; without the factor the
+            rest of a network learns to do without a shift before there is one.
+
+    Raises:
+        ValueError: for a sharpness that is not over 0.
+    """
+
+    def __init__(self, features: nn.Module, num_features: int, *, sharpness: float = 10.0) -> None:
+        super().__init__()
+        check_positive("sharpness", sharpness)
+        self.features = features
+        self.sharpness = sharpness
+        self.head = nn.Linear(num_features, 1, bias=False)
+        nn.init.zeros_(self.head.weight)
+
+    def heatmap(self, image: Tensor) -> Tensor:
+        """The weights `[N, *places]`, which sum to 1."""
+        features = self.features(image)
+        with torch.autocast(image.device.type, enabled=False):
+            logits = self.sharpness * self.head(features.to(self.head.weight.dtype).movedim(1, -1)).squeeze(-1)
+            return logits.flatten(1).softmax(1).unflatten(1, logits.shape[1:])
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Theta `[N, D]`."""
+        weights = self.heatmap(image)
+        places = identity_grid(weights.shape[1:], dtype=weights.dtype, device=weights.device)
+        return (weights.unsqueeze(-1) * places).flatten(1, -2).sum(1)
 
 
 def fully_connected(
@@ -86,12 +132,7 @@ def convolutional(
             then cannot all die; needs batches of two and more.
         perturbation: see `Localization`.
     """
-    ndim = len(in_shape) - 1
-    convolution, norm, pool, average = {
-        1: (nn.Conv1d, nn.BatchNorm1d, nn.MaxPool1d, nn.AvgPool1d),
-        2: (nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d),
-        3: (nn.Conv3d, nn.BatchNorm3d, nn.MaxPool3d, nn.AvgPool3d),
-    }[ndim]
+    convolution, norm, pool, average = _LAYERS[len(in_shape) - 1]
     size = list(in_shape[1:])
     layers: list[nn.Module] = []
 
@@ -112,16 +153,46 @@ def convolutional(
     return Localization(nn.Sequential(*layers), hidden, transform, perturbation=perturbation)
 
 
+def centroid(in_shape: Sequence[int], *, channels: Sequence[int] = (16, 32, 32)) -> CentroidLocalization:
+    """A convolutional network that finds an object in images of any size, for `Translation`.
+
+    The input is averaged down by 2, and again by max-pooling after the first convolution of 5×5, where its extents are
+    even; convolutions of 3×3 follow, each with batch normalisation. A place of the heatmap is 4 pixels wide, sees 28.
+
+    Args:
+        in_shape: `(C, *in)`, the shape of one image.
+        channels: of each convolution.
+    """
+    convolution, norm, pool, average = _LAYERS[len(in_shape) - 1]
+    size = list(in_shape[1:])
+    layers: list[nn.Module] = []
+
+    def halve(pooling: Any) -> None:
+        # Only evenly: the places must cover the image.
+        factors = [2 if extent % 2 == 0 and extent >= 8 else 1 for extent in size]
+        layers.append(pooling(tuple(factors)))
+        size[:] = [extent // factor for extent, factor in zip(size, factors, strict=True)]
+
+    halve(average)
+    for index, (before, after) in enumerate(pairwise([in_shape[0], *channels])):
+        kernel = 5 if index == 0 else 3
+        layers.append(convolution(before, after, kernel, padding=kernel // 2, bias=False))
+        if index == 0:
+            halve(pool)
+        layers += [norm(after), nn.ReLU()]
+    return CentroidLocalization(nn.Sequential(*layers), channels[-1])
+
+
 def parameter_groups(model: nn.Module, *, lr: float, localization_factor: float = 1.0) -> list[dict[str, Any]]:
     """Parameter groups for an optimiser, with a learning rate of their own for all localization networks in `model`.
 
-    That is every `Localization`, and whatever a `SpatialTransformer` has for one.
+    That is every `Localization` and `CentroidLocalization`, and whatever a `SpatialTransformer` has for one.
     Too large a step of theta throws the picture out of the output, and the gradient with it; the paper's factor for
     SVHN is 0.1, for birds 1e-4 (arXiv 1506.02025, A.5 and A.6).
     """
     check_positive("lr", lr)
     check_positive("localization_factor", localization_factor, allow_zero=True)
-    networks: list[nn.Module] = [m for m in model.modules() if isinstance(m, Localization)]
+    networks: list[nn.Module] = [m for m in model.modules() if isinstance(m, (Localization, CentroidLocalization))]
     networks += [m.localization for m in model.modules() if isinstance(m, SpatialTransformer)]
     special = {id(parameter) for parameter in _parameters(networks)}
     rest = [parameter for parameter in model.parameters() if id(parameter) not in special]

@@ -29,7 +29,7 @@ def align_pictures(
     pictures: Sequence[str | Path],
     out: Path,
     *,
-    image_shape: tuple[int, int, int],
+    image_shape: tuple[int, ...],
     classes: Sequence[str],
     strict: bool = False,
     complain: Callable[[str], None],
@@ -50,10 +50,13 @@ def align_pictures(
 
     Raises:
         ValueError: for a model without spatial transformers, a path that is not there, no picture at all, an `out` that
-            holds the pictures, or, if `strict`, a broken picture.
+            holds the pictures, a model for volumes, or, if `strict`, a broken picture.
     """
     if model.cascade is None:
         raise ValueError("model: wanted one with a spatial transformer (st-...), got a plain network")
+    if len(image_shape) != 3:
+        raise ValueError(f"model: wanted one for pictures, got one for volumes {image_shape}")
+    channels, height, width = image_shape
     jobs = list(_jobs(pictures, out))
     if not jobs:
         raise ValueError(f"pictures: wanted at least one picture, found none in {', '.join(map(str, pictures))}")
@@ -65,7 +68,7 @@ def align_pictures(
         for source, target in track(jobs, "straightening", transient=True, disable=not sys.stdout.isatty()):
             try:
                 picture = read_picture(source)
-                small = read_picture(source, channels=image_shape[0], size=image_shape[1:])
+                small = read_picture(source, channels=channels, size=(height, width))
             except ValueError as error:
                 if strict:
                     raise

@@ -21,9 +21,9 @@ from unwarp.warping import warp
 
 _WARM_UP = 0.2
 # Points for the regularisers; maps are smooth, so that a coarse grid says enough.
-_REGULARIZER_SIZE = (8, 8)
-# The known moves of the consistency loss: log-scale, angle, shift.
-_CONSISTENCY_REACH = (math.log(1.25), math.pi / 4, 0.2, 0.2)
+_REGULARIZER_POINTS = 8
+# The known moves of the consistency loss.
+_CONSISTENCY_REACH = {"scale": math.log(1.25), "angle": math.pi / 4, "translation": 0.2}
 
 
 class ClassifyTask(L.LightningModule):
@@ -112,27 +112,28 @@ class ClassifyTask(L.LightningModule):
                 return LambdaLR(optimizer, lambda step: 1.0)
 
     def _regularization(self, images: Tensor, pull: Map) -> Tensor:
-        options = self.options
+        options, size = self.options, (_REGULARIZER_POINTS,) * pull.ndim
         total = torch.zeros((), device=images.device)
         if options.consistency:
-            known = _random_similarity(len(images), images.device)
+            known = _random_similarity(len(images), pull.ndim, images.device)
             moved = self.model.straighten(warp(images, known)).pull
             assert moved is not None
-            consistency = losses.transformation_consistency(pull, moved, known, _REGULARIZER_SIZE)
+            consistency = losses.transformation_consistency(pull, moved, known, size)
             self.log("train_consistency", consistency, on_step=False, on_epoch=True)
             total = total + options.consistency * consistency
         if options.identity_prior:
-            total = total + options.identity_prior * losses.identity_prior(pull, _REGULARIZER_SIZE)
+            total = total + options.identity_prior * losses.identity_prior(pull, size)
         if options.outside:
-            total = total + options.outside * losses.outside(pull, _REGULARIZER_SIZE)
+            total = total + options.outside * losses.outside(pull, size)
         if options.shrinkage:
-            total = total + options.shrinkage * losses.shrinkage(pull, _REGULARIZER_SIZE)
+            total = total + options.shrinkage * losses.shrinkage(pull, size)
         if options.bending and isinstance(pull, SplineMap):
             total = total + options.bending * losses.bending_energy(pull)
         return total
 
 
-def _random_similarity(count: int, device: torch.device) -> Map:
-    reach = torch.tensor(_CONSISTENCY_REACH, device=device)
-    theta = (2 * torch.rand(count, 4, device=device) - 1) * reach
-    return Similarity()(torch.cat([theta[:, :1].exp(), theta[:, 1:]], dim=1))
+def _random_similarity(count: int, ndim: int, device: torch.device) -> Map:
+    similarity = Similarity(ndim)
+    reach = torch.tensor([_CONSISTENCY_REACH[kind] for kind in similarity.kinds], device=device)
+    theta = (2 * torch.rand(count, len(reach), device=device) - 1) * reach
+    return similarity(torch.cat([theta[:, :1].exp(), theta[:, 1:]], dim=1))

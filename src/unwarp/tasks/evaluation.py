@@ -10,7 +10,7 @@ from torch import Tensor
 from unwarp.data.batches import PictureBatches
 from unwarp.maps import LinearMap, Map
 from unwarp.models import Classifier
-from unwarp.nn import diagnose
+from unwarp.nn import diagnose, seen_from_front
 
 _GALLERY = 16
 _OUTLINE = (9, 9)
@@ -26,7 +26,8 @@ def evaluate(model: Classifier, batches: PictureBatches, device: torch.device) -
         `mean_before` and `mean_after [classes, C, H, W]`, the mean picture of each class; pictures `gallery_*` (the
         first of the test set) and `worst_*` (the errors the model was most sure of), with `*_outline [n, 9, 9, 2]`,
         where the straightened picture lies in the input; and, where they are known, `pose_learned` and `pose_true`
-        `[n, 4]`: rotation in radians, log-scale and centre (x, y), of about 2000 pictures.
+        `[n, 4]`: rotation in radians, log-scale and centre (x, y), of about 2000 pictures. Volumes are shown from the
+        front; of their rotation the size is known.
     """
     model = model.to(device).eval()
     classes = len(batches.splits.test.classes)
@@ -44,17 +45,18 @@ def evaluate(model: Classifier, batches: PictureBatches, device: torch.device) -
             columns[name].append(column.cpu())
         members = torch.nn.functional.one_hot(batch.labels, classes).float()
         counts += members.sum(0).cpu()
-        for which, pictures in enumerate((batch.images, seen.image)):
-            sums[which] = sums[which] + torch.einsum("nk,nchw->kchw", members, pictures.float()).cpu()
+        before, after = (seen_from_front(pictures).float() for pictures in (batch.images, seen.image))
+        for which, pictures in enumerate((before, after)):
+            sums[which] = sums[which] + torch.einsum("nk,nchw->kchw", members, pictures).cpu()
         shown = {
-            "input": batch.images.cpu(),
-            "output": seen.image.float().cpu(),
+            "input": before.cpu(),
+            "output": after.cpu(),
             "label": batch.labels.cpu(),
             "predicted": predicted.cpu(),
             "probability": probability.cpu(),
         }
         if seen.pull is not None:
-            shown["outline"] = seen.pull.grid(_OUTLINE).cpu()
+            shown["outline"] = _outline(seen.pull).cpu()
             if batch.pull is not None and len(learned) * len(labels) < _POSES:
                 learned.append(_pose(seen.pull).cpu())
                 true.append(_pose(batch.pull, inverse=True).cpu())
@@ -99,12 +101,18 @@ def load_evaluation(file: Path) -> dict[str, np.ndarray]:
         raise ValueError(f"run: wanted an evaluation in {file}, got {error}") from error
 
 
+def _outline(pull: Map) -> Tensor:
+    """Where the output, or the middle of its depth, lies in the input, seen from the front: `[N, 9, 9, 2]`."""
+    grid = pull.grid((*(1,) * (pull.ndim - 2), *_OUTLINE))
+    return grid.flatten(1, -2).unflatten(1, _OUTLINE)[..., :2]
+
+
 def _pose(pull: Map, *, inverse: bool = False) -> Tensor:
     """Rotation, log-scale and centre of the part of the input that a map shows; of its inverse, if asked for."""
     if inverse and isinstance(pull, LinearMap):
         pull, inverse = pull.inverse(), False
-    diagnosis = diagnose(pull, _OUTLINE)
-    centre = pull(torch.zeros(1, 1, 2, device=pull.device, dtype=pull.dtype))[:, 0]
+    diagnosis = diagnose(pull, (_OUTLINE[0],) * pull.ndim)
+    centre = pull(torch.zeros(1, 1, pull.ndim, device=pull.device, dtype=pull.dtype))[:, 0, :2]
     sign = -1 if inverse else 1
     if inverse:  # no closed form: rotation and scale of the inverse are known all the same, its centre is not
         centre = torch.full_like(centre, float("nan"))

@@ -25,12 +25,15 @@ class DataOptions(_Checked):
     """What to learn from."""
 
     data: str = option("digits", "digits, mnist, a folder with a sub-folder of pictures per class, or a file .npz")
-    distortion: Literal["none", "r", "rts", "p", "e", "tc"] = option(
-        "none", "what to do to every picture: none, or a distortion of the paper (see the guide)"
+    distortion: Literal["none", "r", "rts", "p", "e", "tc", "extruded"] = option(
+        "none",
+        "what to do to every picture: none, or a distortion of the paper (see the guide); extruded makes a volume",
     )
     size: int | None = option(None, "width and height that pictures are brought to; folders: 48 if not given", least=1)
     channels: Literal[1, 3] | None = option(None, "1 for grey, 3 for colour; found out if not given")
-    canvas: int | None = option(None, "width and height of distorted pictures; the paper's if not given", least=1)
+    canvas: int | None = option(
+        None, "width and height of distorted pictures; the paper's if not given, volumes: 32", least=1
+    )
     patches: int = option(6, "clutter patches per picture (distortion tc)", least=0)
     patch_size: int | None = option(None, "their width in pixels; the paper's if not given", least=1)
     labels: int | None = option(
@@ -53,7 +56,10 @@ class ModelOptions(_Checked):
         "affine", "what the spatial transformer may do to a picture"
     )
     bounded: bool = option(False, "keep scale, angle, translation, ... of the transform within a sensible range")
-    transformers: int = option(1, "how many spatial transformers follow each other", least=1)
+    look: bool = option(
+        False, "begin with a transformer that shifts to the centroid of a heatmap: finds an object in a large picture"
+    )
+    transformers: int = option(1, "how many spatial transformers follow (each other); 0 only after --look", least=0)
     passes: int = option(1, "how often they are gone through, each time correcting the last", least=1)
     crop: int | None = option(
         None, "width and height of the straightened picture; that of the input if not given", least=1
@@ -63,6 +69,7 @@ class ModelOptions(_Checked):
         1.0, "width of the part of the picture, around its centre, that a transformer starts with", least=0.01
     )
     samples: int = option(10, "how many maps a probabilistic transformer draws when it is measured", least=1)
+    projection: Literal["sum", "max"] = option("sum", "how a straightened volume becomes a picture")
     parameters: int = option(400_000, "about how many parameters the paper's networks (fcn, cnn) have", least=1)
     dropout: float = option(0.0, "before the last layer of the classifier", least=0)
     backbone: str | None = option(
@@ -141,11 +148,14 @@ class Options:
 
     def __post_init__(self) -> None:
         model, training = self.model, self.training
-        alone = model.transform == "tps" and model.transformers == 1 and model.window == 1
+        if not model.transformers and not model.look:
+            raise ValueError("transformers: wanted at least 1 without look, got 0")
+        alone = model.transform == "tps" and model.transformers == 1 and not model.look and model.window == 1
         if training.bending and not alone:
             raise ValueError(
-                "bending: wanted one transformer with transform=tps and window=1 beside it, got "
-                f"transformers={model.transformers}, transform={model.transform}, window={model.window}"
+                "bending: wanted one transformer with transform=tps and window=1 beside it, and no look; got "
+                f"transformers={model.transformers}, transform={model.transform}, window={model.window}, "
+                f"look={model.look}"
             )
         if training.patience and training.validate == "last":
             raise ValueError("patience: wanted validate=each with it, got validate=last")

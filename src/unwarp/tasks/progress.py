@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from unwarp.data.batches import PictureBatches
+from unwarp.nn import seen_from_front
 from unwarp.tasks.classify import ClassifyTask
 
 _FILM_PICTURES = 12
@@ -120,8 +121,8 @@ class FilmRecorder(Callback):
         seen = pl_module.model.straighten(images).image
         self.folder.mkdir(parents=True, exist_ok=True)
         if frame == 0:
-            np.save(self.folder / "inputs.npy", to_uint8(images))
-        np.save(self.folder / f"{frame:04d}.npy", to_uint8(seen))
+            np.save(self.folder / "inputs.npy", to_uint8(seen_from_front(images)))
+        np.save(self.folder / f"{frame:04d}.npy", to_uint8(seen_from_front(seen)))
 
 
 def film_images(trainer: L.Trainer, device: torch.device) -> Tensor:

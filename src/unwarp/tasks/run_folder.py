@@ -23,6 +23,7 @@ from unwarp.checks import check_choice
 from unwarp.data import Splits, load
 from unwarp.data.batches import PictureBatches
 from unwarp.data.distort import Distortion
+from unwarp.data.extrude import Extrusion
 from unwarp.data.pictures import few_of_each
 from unwarp.models import MODELS
 from unwarp.tasks.options import Options
@@ -105,20 +106,22 @@ class RunFolder:
         partial.write_text(text + "\n")
         partial.replace(self.path / _RESULTS)
 
-    def begin(self, image_shape: tuple[int, int, int], classes: tuple[str, ...]) -> None:
-        """Write the options, and what the models take and give: `(C, H, W)` of their images, names of their classes."""
+    def begin(self, image_shape: tuple[int, ...], classes: tuple[str, ...]) -> None:
+        """Write the options, and what the models take and give: the shape of their images, names of their classes."""
         self.path.mkdir(parents=True, exist_ok=True)
         (self.path / _CONFIG).write_text(yaml.safe_dump(self.options.flat(), sort_keys=False))
         text = json.dumps({"image_shape": image_shape, "classes": classes}, indent=2)
         (self.path / _INTERFACE).write_text(text + "\n")
 
-    def interface(self) -> tuple[tuple[int, int, int], tuple[str, ...]]:
+    def interface(self) -> tuple[tuple[int, ...], tuple[str, ...]]:
         """The images of the models, and their classes, as `begin` kept them. ValueError if the run has not begun."""
         try:
             kept = json.loads((self.path / _INTERFACE).read_text())
-            channels, height, width = kept["image_shape"]
-            return (channels, height, width), tuple(kept["classes"])
-        except (OSError, ValueError, KeyError) as error:
+            image_shape = tuple(kept["image_shape"])
+            if len(image_shape) not in (3, 4):
+                raise ValueError(f"image_shape {image_shape}")
+            return image_shape, tuple(kept["classes"])
+        except (OSError, TypeError, ValueError, KeyError) as error:
             raise ValueError(f"run: wanted a run that has begun, with {self.path / _INTERFACE}; got {error}") from error
 
     def splits(self) -> Splits:
@@ -133,11 +136,14 @@ class RunFolder:
     def batches(self, splits: Splits) -> PictureBatches:
         """Batches of those pictures, distorted as this run distorts them."""
         data = self.options.data
-        distortion = None
-        if data.distortion != "none":
+        distortion: Distortion | Extrusion | None = None
+        size = tuple(splits.train.images.shape[2:])
+        if data.distortion == "extruded":
+            distortion = Extrusion(size) if data.canvas is None else Extrusion(size, edge=data.canvas)
+        elif data.distortion != "none":
             distortion = Distortion(
                 data.distortion,
-                tuple(splits.train.images.shape[2:]),
+                size,
                 size=None if data.canvas is None else (data.canvas, data.canvas),
                 bank=splits.train.images.float() / 255 if data.distortion == "tc" else None,
                 patches=data.patches,

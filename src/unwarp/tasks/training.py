@@ -56,26 +56,29 @@ def train(run: RunFolder, console: Console) -> bool:
     return leads
 
 
-def build(chosen: Options, name: str, image_shape: tuple[int, int, int], classes: tuple[str, ...]) -> Classifier:
+def build(chosen: Options, name: str, image_shape: tuple[int, ...], classes: tuple[str, ...]) -> Classifier:
     """One model of a run, untrained but the same for the same seed; with the user's own backbone if the run has one."""
     options = chosen.model
-    crop = None if options.crop is None else (options.crop, options.crop)
+    ndim = len(image_shape) - 1
+    crop = None if options.crop is None else (options.crop,) * ndim
     torch.manual_seed(chosen.run.seed)
     backbone = None
     if options.backbone is not None:
-        seen = (image_shape[0], *crop) if "st-" in name and crop is not None else image_shape
-        backbone = import_backbone(options.backbone, seen, len(classes))
+        _, height, width = image_shape[-3:] if crop is None or "st-" not in name else (0, *crop[-2:])
+        backbone = import_backbone(options.backbone, (image_shape[0], height, width), len(classes))
     return build_model(
         name,
         image_shape,
         len(classes),
-        transform=build_transform(options.transform, bounded=options.bounded),
+        transform=build_transform(options.transform, ndim, bounded=options.bounded),
         num_transformers=options.transformers,
+        look=options.look,
         passes=options.passes,
         crop=crop,
         leash=options.leash,
         window=options.window,
         samples=options.samples,
+        projection=options.projection,
         dropout=options.dropout,
         parameters=options.parameters,
         backbone=backbone,
