@@ -74,7 +74,10 @@ def test_recipes_have_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 0
     assert [line.split()[0] for line in lines] == list(recipe_names())
     assert lines[0].startswith("digits-rts")
-    assert set(recipe_names()) == {"digits-rts", "folder", "mnist-r", "mnist-rts", "mnist-p", "mnist-e", "mnist-tc"}
+    assert set(recipe_names()) == {"digits-rts", "folder", "mnist-r", "mnist-rts", "mnist-p", "mnist-e", "mnist-tc"} | {
+        "mnist-few",
+        "mnist-extruded",
+    }
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -91,10 +94,12 @@ def test_every_recipe_takes_a_step(name: str, tmp_path: Path, capsys: pytest.Cap
     labels = np.arange(60) % 2
     images = np.random.default_rng(0).integers(0, 255, (60, 28, 28)).astype(np.uint8)
     np.savez(archive, x=images, y=labels)
+    few = ["--labels", 30] if "labels" in yaml.safe_load(recipe_path(name).read_text()) else []
     code, _, err = run(
         capsys,
         "train",
         name,
+        *few,
         "--data",
         archive,
         "--epochs",

@@ -4,8 +4,13 @@ A spatial transformer learns to show, in every picture, the part that looks most
 least like a random part of the same picture. What looks alike is decided by a network trained on something else.
 """
 
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,20 +22,20 @@ from unwarp.maps import Map
 from unwarp.metrics import box_of, box_overlap
 from unwarp.models.jaderberg import activations, cnn
 from unwarp.nn import SpatialTransformer, convolutional
+from unwarp.tasks.machine import machine
 from unwarp.tasks.options import ColocaliseOptions
 from unwarp.transforms import Attention, Bounded
 
-_ENCODER_BATCH = 128
-_ENCODER_PICTURES = 500
+_ENCODER_BATCH, _ENCODER_PICTURES = 128, 500
 _ENCODER_LR = 4e-3
 _CANVAS = (84, 84)
 _FOUND = 0.5
-DET = False
-# As in the paper a digit is a third of the picture wide; the transformer starts with this much of it.
+# Coarse to fine: the transformer starts with all of the picture, for the digits to be brought together while all are in
+# sight, and closes in on the width of a digit. From the start at that width it learns to look where nothing is.
 _WINDOW = 1 / 3
 _ZOOM_TIME = 0.7
-_REACH = 2 / 3
-_SMALLEST, _LARGEST = 0.75, 1.33
+_SCALE = (0.75, 1.33)
+_REACH = 0.8
 
 
 class Colocalised(NamedTuple):
@@ -83,6 +88,7 @@ def train_encoder(pictures: Pictures, options: ColocaliseOptions) -> Encoder:
     torch.manual_seed(options.seed)
     channels, *size = pictures.images.shape[1:]
     encoder = cnn((channels, *size), len(pictures.classes), parameters=options.parameters)
+    assert isinstance(encoder, nn.Sequential)
     optimizer = torch.optim.AdamW(encoder.parameters())
     count = len(pictures) // _ENCODER_BATCH
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _ENCODER_LR, total_steps=options.encoder_epochs * count)
@@ -109,18 +115,16 @@ def colocalise(digit: str, pictures: Pictures, encoder: Encoder, options: Coloca
     Raises:
         ValueError: for a class that the pictures do not have, or too few of it.
     """
-    check_choice("digit", digit, pictures.classes)
-    rows = (pictures.labels == pictures.classes.index(digit)).nonzero().flatten()
-    if len(rows) < options.pictures:
-        raise ValueError(f"pictures: wanted {options.pictures} of class {digit}, got {len(rows)}")
+    rows = _rows_of(digit, pictures, options.pictures)
     generator = torch.Generator().manual_seed(options.seed)
-    images, placed = _place(pictures, rows[: options.pictures], options, generator)
+    images, placed = _place(pictures, rows, options, generator)
     torch.manual_seed(options.seed)
-    transform = Bounded(Attention(), scale=(_SMALLEST, _LARGEST), translation=0.8)
+    transform = Bounded(Attention(), scale=_SCALE, translation=_REACH)
     localization = convolutional((1, *_CANVAS), transform, channels=(8, 16), normalize=True)
     transformer = SpatialTransformer(localization, transform, pictures.images.shape[2:], leash=1.0, antialias=True)
     optimizer = torch.optim.Adam(transformer.parameters(), options.lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, options.epochs * options.steps)
+    # It stays in training mode: all pictures are one batch, of which it normalises the features.
     boxes, losses = [_boxes(transformer, images)], []
     for epoch in range(options.epochs):
         total = 0.0
@@ -136,6 +140,51 @@ def colocalise(digit: str, pictures: Pictures, encoder: Encoder, options: Coloca
         boxes.append(_boxes(transformer, images))
         losses.append(total / options.steps)
     return Colocalised(images, box_of(placed.inverse()), torch.stack(boxes), torch.tensor(losses))
+
+
+def colocalise_all(
+    classes: Sequence[str],
+    pictures: Pictures,
+    options: ColocaliseOptions,
+    out: Path,
+    tell: Callable[[str, float, float], None],
+) -> None:
+    """Colocalise one class after the other; `results.json` and a file CLASS.npz, a `Colocalised`, are kept in `out`.
+
+    Args:
+        classes: their names.
+        pictures: clean ones of all classes.
+        options: how.
+        out: folder for the results.
+        tell: called with the name of a class, the share found and the seconds it took.
+
+    Raises:
+        ValueError: as `colocalise`, before anything is trained.
+    """
+    for name in classes:
+        _rows_of(name, pictures, options.pictures)
+    started = time.monotonic()
+    encoder = train_encoder(pictures, options)
+    record = {"options": vars(options), "encoder_seconds": round(time.monotonic() - started, 1)} | machine()
+    shares: dict[str, dict[str, float]] = {}
+    out.mkdir(parents=True, exist_ok=True)
+    for name in classes:
+        started = time.monotonic()
+        result = colocalise(name, pictures, encoder, options)
+        seconds, found = time.monotonic() - started, result.found[-1].item()
+        shares[name] = {"found": found, "seconds": round(seconds, 1)}
+        arrays = {key: value.numpy() for key, value in result._asdict().items()}
+        np.savez_compressed(out / f"{name}.npz", allow_pickle=False, **arrays)
+        (out / "results.json").write_text(json.dumps(record | {"classes": shares}, indent=2) + "\n")
+        tell(name, found, seconds)
+
+
+def _rows_of(name: str, pictures: Pictures, count: int) -> Tensor:
+    check_choice("class", name, pictures.classes)
+    rows = (pictures.labels == pictures.classes.index(name)).nonzero().flatten()
+    if len(rows) < count:
+        raise ValueError(f"pictures: wanted {count} of class {name}, got {len(rows)}")
+    return rows[:count]
 
 
 def _place(
@@ -158,14 +207,15 @@ def _loss(
     order = torch.randperm(len(images), generator=generator)
     partner = torch.empty_like(order)
     partner[order] = order.roll(1)
-    return triplet_hinge(anchor, anchor[partner].detach() if DET else anchor[partner], negative, margin)
+    # The partner stands still: two crops that show a part each would otherwise agree soonest on showing nothing.
+    return triplet_hinge(anchor, anchor[partner].detach(), negative, margin)
 
 
 def _random_crops(pull: Map, generator: torch.Generator) -> Map:
-    """Crops of the same size as those of `pull`, anywhere in the picture."""
+    """Crops of the same size as those of `pull`, about centres anywhere but near the border."""
     box = box_of(pull)
     scale = (box[:, 1] - box[:, 0]).mean(1, keepdim=True) / 2
-    shift = _REACH * (2 * torch.rand(len(scale), 2, generator=generator) - 1)
+    shift = (1 - _WINDOW) * (2 * torch.rand(len(scale), 2, generator=generator) - 1)
     return Attention()(torch.cat([scale, shift], dim=1))
 
 
