@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -59,7 +61,8 @@ def test_a_probabilistic_model_draws_in_training_and_averages_in_evaluation() ->
 
 
 def test_a_probabilistic_transformer_is_alone() -> None:
-    for words in ({"num_transformers": 2}, {"passes": 2}, {"look": True}):
+    cases: list[dict[str, Any]] = [{"num_transformers": 2}, {"passes": 2}, {"look": True}]
+    for words in cases:
         with pytest.raises(ValueError, match="^transformers: wanted a probabilistic one alone"):
             build_model("pst-cnn", (1, 28, 28), 10, **words)
 
