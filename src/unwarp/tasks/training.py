@@ -131,8 +131,8 @@ def _train_one(run: RunFolder, name: str, model: Classifier, batches: PictureBat
     folder, options = run.folder(name), run.options
     folder.mkdir(parents=True, exist_ok=True)
     task = ClassifyTask(model, len(batches.splits.train.classes), options.training, options.run.seed)
-    # Convolutions are faster in this order of memory, on CPU and GPU alike. There is none for networks of volumes, which
-    # become pictures on their way.
+    # Convolutions are faster in this order of memory, on CPU and GPU. Networks of volumes have none: they become
+    # pictures on their way.
     if len(batches.image_shape) == 3:
         task.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     best = ModelCheckpoint(folder, "best", monitor="val_error", enable_version_counter=False)
