@@ -4,6 +4,7 @@ import csv
 import re
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ from unwarp.cli.main import COMMANDS, main
 from unwarp.cli.train import _parse
 from unwarp.coordinates import to_normalized
 from unwarp.data import read_picture
-from unwarp.tasks.options import Options
+from unwarp.models import MODELS
+from unwarp.tasks.options import ModelOptions, Options
 from unwarp.tasks.recipes import recipe_names, recipe_path
 from unwarp.tasks.run_folder import RunFolder
 
@@ -61,6 +63,12 @@ def test_switches_have_a_yes_and_a_no(tmp_path: Path) -> None:
         assert (options.data.augment, options.data.strict) == (augment, strict)
 
 
+def test_the_help_names_every_model_once() -> None:
+    (words,) = (field.metadata["help"] for field in fields(ModelOptions) if field.name == "model")
+    named = re.findall(r"[\w-]+", words)
+    assert [named.count(name) for name in MODELS] == [1] * len(MODELS)
+
+
 def test_info_says_what_runs(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "info")
     assert code == 0
@@ -74,7 +82,8 @@ def test_recipes_have_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 0
     assert [line.split()[0] for line in lines] == list(recipe_names())
     assert lines[0].startswith("digits-rts")
-    mnist = {f"mnist-{what}" for what in ("r", "rts", "p", "e", "tc", "addition", "sequences", "sequences-whole")}
+    distorted = ("r", "rts", "p", "e", "tc", "extruded")
+    mnist = {f"mnist-{what}" for what in (*distorted, "addition", "sequences", "sequences-whole", "few")}
     assert set(recipe_names()) == {"digits-rts", "folder", "birds"} | mnist
 
 
@@ -95,15 +104,16 @@ def test_every_recipe_takes_a_step(name: str, tmp_path: Path, capsys: pytest.Cap
         large = np.random.default_rng(0).integers(0, 255, (60, 40, 40)).astype(np.uint8)
         rows = labels.reshape(20, 3)
         parts = {"train": slice(0, 20), "val": slice(20, 40), "test": slice(40, 60)}
-        np.savez(
-            archive, **{f"x_{part}": large[of] for part, of in parts.items()}, y_train=rows, y_val=rows, y_test=rows
-        )
+        arrays = {f"x_{part}": large[of] for part, of in parts.items()} | {f"y_{part}": rows for part in parts}
+        np.savez(archive, allow_pickle=False, **arrays)
     else:
         np.savez(archive, x=images, y=labels)
+    few = ["--labels", 30] if "labels" in yaml.safe_load(recipe_path(name).read_text()) else []
     code, _, err = run(
         capsys,
         "train",
         name,
+        *few,
         "--data",
         archive,
         "--epochs",

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unwarp.data.pictures import Pictures, Splits, complete_splits, split_off
+from unwarp.data.pictures import Pictures, Splits, complete_splits, few_of_each, split_off
 
 
 def pictures_of(labels: list[int], classes: int | None = None, channels: int = 1) -> Pictures:
@@ -197,3 +197,21 @@ def test_grey_becomes_colour_and_returns():
         grey.with_channels(2)
     with pytest.raises(ValueError, match="1 or 3 channels"):
         pictures_of([0, 1], channels=2).with_channels(3)
+
+
+@pytest.mark.parametrize("count", [1, 3, 10, 20, 23])
+def test_few_of_each_are_as_many_of_each_as_there_can_be(count: int) -> None:
+    few = few_of_each(pictures_of([0] * 10 + [1] * 10 + [2] * 3), count, seed=4)
+    assert len(few) == count
+    assert len(set(few.names)) == count
+    numbers = torch.bincount(few.labels, minlength=3).tolist()
+    room = [10, 10, 3]
+    for label, number in enumerate(numbers):
+        assert number == room[label] or number >= max(numbers) - 1
+
+
+def test_few_of_each_depend_on_the_seed_alone() -> None:
+    first, again, other = (few_of_each(pictures_of([0, 1] * 50), 10, seed).names for seed in (1, 1, 2))
+    assert first == again != other
+    with pytest.raises(ValueError, match="^labels: wanted 1 to 23"):
+        few_of_each(pictures_of([0] * 10 + [1] * 10 + [2] * 3), 24, 0)

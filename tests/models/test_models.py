@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -43,6 +44,42 @@ def test_the_networks_that_add_have_about_400k_parameters(name: str, transform: 
 def test_too_few_parameters_are_refused() -> None:
     with pytest.raises(ValueError, match="^parameters: wanted at least"):
         build_model("4st-fcn", (3, 48, 48), 10)
+
+
+@pytest.mark.parametrize("name", ["convnet", "st-convnet", "pst-convnet"])
+@pytest.mark.parametrize("transform", ["rotation", "affine", "tps"])
+def test_every_model_classifies_the_projection_of_a_volume(name: str, transform: str) -> None:
+    model = build_model(name, (1, 16, 16, 16), 3, transform=build_transform(transform, 3), crop=(8, 10, 12))
+    volumes = torch.rand(2, 1, 16, 16, 16)
+    model(volumes).square().sum().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    seen = model.straighten(volumes)
+    assert seen.image.shape[2:] == ((16, 16, 16) if name == "convnet" else (8, 10, 12))
+
+
+def test_a_probabilistic_model_draws_in_training_and_averages_in_evaluation() -> None:
+    model = build_model("pst-cnn", (1, 28, 28), 10, samples=7)
+    image = torch.rand(3, 1, 28, 28)
+    first, second = model.straighten(image), model.straighten(image)
+    assert first.distribution is not None
+    assert first.draws is None
+    assert not torch.equal(first.image, second.image)
+    model.eval()
+    seen = model.straighten(image)
+    assert seen.pull is not None
+    torch.testing.assert_close(seen.image, image, atol=1e-5, rtol=0)  # the mean is still the identity
+    assert seen.draws is not None
+    assert seen.draws.shape == (3, 7, 1, 28, 28)
+    wanted = torch.stack([model.backbone(seen.draws[:, k]).softmax(1) for k in range(7)]).mean(0)
+    torch.testing.assert_close(model(image).exp(), wanted)
+    assert torch.equal(model(image), model(image))
+
+
+def test_a_probabilistic_transformer_is_alone() -> None:
+    cases: list[dict[str, Any]] = [{"num_transformers": 2}, {"passes": 2}, {"look": True}]
+    for words in cases:
+        with pytest.raises(ValueError, match="^transformers: wanted a probabilistic one alone"):
+            build_model("pst-cnn", (1, 28, 28), 10, **words)
 
 
 @pytest.mark.parametrize("name", TRANSFORMS)

@@ -12,6 +12,7 @@ COMMANDS = {
     "evaluate": "measure a trained run on its test pictures",
     "align": "put pictures in canonical pose with a trained run",
     "report": "write the HTML report of a run",
+    "colocalise": "find what pictures have in common, without labels",
     "info": "show versions, devices and kernels",
 }
 

@@ -7,6 +7,7 @@ from unwarp.data.catalog import load
 from unwarp.data.clutter import add_clutter
 from unwarp.data.digits import load_digits
 from unwarp.data.distort import DISTORTIONS, Distorted, Distortion
+from unwarp.data.extrude import Extrusion
 from unwarp.data.folder import load_folder
 from unwarp.data.mnist import load_mnist
 from unwarp.data.pictures import Pictures, Splits
@@ -17,6 +18,7 @@ __all__ = [
     "DISTORTIONS",
     "Distorted",
     "Distortion",
+    "Extrusion",
     "Pictures",
     "Splits",
     "add_clutter",

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from unwarp.data.addition import draw_addends, sum_classes
 from unwarp.data.distort import Distortion
+from unwarp.data.extrude import Extrusion
 from unwarp.data.pictures import Pictures, Splits
 from unwarp.maps import Map
 from unwarp.transforms import Affine
@@ -25,7 +26,7 @@ _VALIDATION_SEED, _TEST_SEED, _ONCE_SEED = 1_000_000, 2_000_000, 3_000_000
 
 
 class Batch(NamedTuple):
-    """Images `[N, C, H, W]` float32 in 0..1, labels `[N]` or `[N, T]`, and the map that distorted them, or None.
+    """Images `[N, C, *size]` float32 in 0..1, labels `[N]` or `[N, T]`, and the map that distorted them, or None.
 
     Of pictures that are added up, the map has batch `(N, A)`: one for each of the A addends.
     """
@@ -80,7 +81,7 @@ class PictureBatches(L.LightningDataModule):
 
     Args:
         splits: clean pictures.
-        distortion: what to do to every picture; None leaves them as they are.
+        distortion: what to do to every picture, perhaps make a volume of it; None leaves them as they are.
         augment: training pictures are distorted anew each time or, without a distortion, moved a little; otherwise
             each is distorted once and for all.
         batch_size: of the training batches, over all devices together.
@@ -95,7 +96,7 @@ class PictureBatches(L.LightningDataModule):
         self,
         splits: Splits,
         *,
-        distortion: Distortion | None,
+        distortion: Distortion | Extrusion | None,
         augment: bool,
         batch_size: int,
         seed: int,
@@ -108,11 +109,10 @@ class PictureBatches(L.LightningDataModule):
         self._next_batch = 0
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """`(C, H, W)` of the images in a batch."""
+    def image_shape(self) -> tuple[int, ...]:
+        """`(C, H, W)` of the images in a batch, `(C, D, H, W)` of volumes."""
         channels, *size = self.splits.train.images.shape[1:]
-        height, width = size if self.distortion is None else self.distortion.size
-        return channels * self.addends, height, width
+        return channels * self.addends, *(size if self.distortion is None else self.distortion.size)
 
     def train_dataloader(self) -> DataLoader:
         """Batches in a new order each epoch; each process of a distributed run gets its own share of every batch."""

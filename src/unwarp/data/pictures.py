@@ -144,6 +144,29 @@ def split_off(pictures: Pictures, fraction: float, seed: int) -> tuple[Pictures,
     return pictures.subset((~in_part).nonzero().flatten()), pictures.subset(in_part.nonzero().flatten())
 
 
+def few_of_each(pictures: Pictures, count: int, seed: int) -> Pictures:
+    """`count` of the pictures, as many of each class as there can be; in their order, chosen by `seed`.
+
+    Classes differ by more than one only where they have no more pictures; which ones are ahead by one is chance.
+
+    Raises:
+        ValueError: for a count under 1, or over that of the pictures, or for sequences of labels.
+    """
+    if pictures.labels.ndim > 1:
+        raise ValueError(f"labels: wanted [N] to choose by class, got {_described(pictures.labels)}")
+    if not 1 <= count <= len(pictures):
+        raise ValueError(f"labels: wanted 1 to {len(pictures)}, the number of pictures; got {count}")
+    order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(seed))
+    # In turns: the first picture of every class, the second of every class, ...
+    labels = pictures.labels[order]
+    turn = torch.empty_like(order)
+    for label in labels.unique():
+        members = labels == label
+        turn[members] = torch.arange(int(members.sum()))
+    chosen = order[turn.argsort(stable=True)[:count]]
+    return pictures.subset(chosen.sort().values)
+
+
 def complete_splits(
     train: Pictures,
     validation: Pictures | None,

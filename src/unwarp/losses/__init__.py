@@ -2,6 +2,7 @@
 
 from unwarp.losses.consistency import inverse_consistency, transformation_consistency
 from unwarp.losses.regularization import bending_energy, identity_prior, outside, shrinkage
+from unwarp.losses.triplet import triplet_hinge
 
 __all__ = [
     "bending_energy",
@@ -10,4 +11,5 @@ __all__ = [
     "outside",
     "shrinkage",
     "transformation_consistency",
+    "triplet_hinge",
 ]

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 from torch import nn
 
@@ -14,7 +15,7 @@ from unwarp.models.localizations import localization_network
 from unwarp.models.multi import insert_transformers
 from unwarp.models.side_by_side import PARALLEL, SIDE_BY_SIDE, NetworksOfCrops, network_of_channels
 from unwarp.models.sonderby import crop_reader, feed_forward_reader, sequence_cnn
-from unwarp.nn import PerMap, SpatialTransformer, centroid
+from unwarp.nn import PerMap, Projection, SpatialTransformer, centroid
 from unwarp.transforms import Affine, Transform, Translation
 
 _BASES = ("fcn", "cnn", "convnet")
@@ -22,6 +23,7 @@ _BASES = ("fcn", "cnn", "convnet")
 KINDS: dict[str, tuple[str, ...]] = {
     "": (*_BASES, "sequence-cnn"),
     "st": (*_BASES, "sequence-cnn", "recurrent"),
+    "pst": _BASES,
     "2st": _BASES,
     "4st": _BASES,
     "multi-st": ("cnn", "convnet"),
@@ -51,6 +53,8 @@ def build_model(
     leash: float = 1.0,
     window: float = 1.0,
     jitter: float = 0.0,
+    samples: int = 10,
+    projection: str = "sum",
     dropout: float = 0.0,
     parameters: int = 400_000,
     backbone: Callable[[Sequence[int], int], nn.Module] | None = None,
@@ -59,14 +63,16 @@ def build_model(
 
     Args:
         name: one of `MODELS`: "fcn" and "cnn" are the paper's, "convnet" is smaller and of its time; "st-" puts spatial
-            transformers before it, "2st-" and "4st-" that many side by side, "multi-st-" one before each of its first
-            four convolutions. "st-sequence-cnn" and "st-recurrent" are FFN-SPN and RNN-SPN of arXiv 1509.05329: one
-            crop of an image for all of its labels, or one for each; "sequence-cnn" is a plain network beside them.
-        in_shape: `(C, H, W)` of the images.
+            transformers before it, "pst-" a probabilistic one, "2st-" and "4st-" that many side by side, "multi-st-"
+            one before each of its first four convolutions. "st-sequence-cnn" and "st-recurrent" are FFN-SPN and RNN-SPN
+            of arXiv 1509.05329: one crop of an image for all of its labels, or one for each; "sequence-cnn" is a plain
+            network beside them.
+        in_shape: `(C, H, W)` of the images; or `(C, D, H, W)` of volumes, which are projected to pictures after the
+            transformers.
         num_classes: number of classes.
         steps: T, for sequences of labels: logits are then `[N, T, num_classes]`.
         transform: what theta of the spatial transformers means; affine if None.
-        num_transformers: how many follow each other, in the "st-" models.
+        num_transformers: how many follow each other, in the "st-" models; all others are alone.
         look: whether one more comes before them, which shifts to the centroid of a heatmap; see `CentroidLocalization`.
         passes: how often they are gone through; see `Cascade`.
         parallel: what becomes of the outputs of transformers side by side. "channels": those of one network; each
@@ -78,6 +84,8 @@ def build_model(
         window: of the first transformer, or those side by side; see `SpatialTransformer`. The others start with all
             that it shows.
         jitter: of the last transformer, or those side by side; see `SpatialTransformer`.
+        samples: how many maps a probabilistic transformer draws in evaluation.
+        projection: how volumes become pictures, one of `PROJECTIONS`.
         dropout: before the last layer of the classifier.
         parameters: about how many, for the whole of the paper's networks.
         backbone: makes a module from images `(C, H, W)` to that many outputs, for the place of each classification
@@ -91,57 +99,55 @@ def build_model(
     kind, base = _PARTS[name]
     if base == "recurrent" and steps is None:
         raise ValueError(f"model: wanted sequences of labels for {name}, got one label for each picture")
-    if (kind not in ("", "st") or base == "recurrent") and (num_transformers, passes, look) != (1, 1, False):
+    several = kind not in ("", "st", "pst") or base == "recurrent"
+    if several and (num_transformers, passes, look) != (1, 1, False):
         raise ValueError(
             f"transformers, passes, look: wanted 1, 1 and no look for {name}, got {num_transformers}, {passes}, {look}"
         )
+    ndim = len(in_shape) - 1
+    if several and ndim != 2:
+        raise ValueError(f"in_shape: wanted (C, H, W) for {name}, got {tuple(in_shape)}")
     if kind == "multi-st" and backbone is not None:
         raise ValueError(f"backbone: wanted none for {name}, whose transformers are between its own layers")
-    transform = Affine() if transform is None else transform
+    transform = Affine(ndim) if transform is None else transform
     crop = tuple(in_shape[1:]) if crop is None else tuple(crop)
     seen = (in_shape[0], *crop)
 
     transformers: list[SpatialTransformer] = []
     if kind:
         sees = tuple(in_shape) if passes == 1 else seen
-        families = [*([Translation()] if look else []), *[transform] * num_transformers]
+        families = [*([Translation(ndim)] if look else []), *[transform] * num_transformers]
         for index, family in enumerate(families):
             first, last = index == 0, index == len(families) - 1
-            localization = (
-                centroid(sees)
-                if look and first
-                else localization_network(kind, base, sees, family, parallel=parallel, steps=steps)
-            )
-            transformers.append(
-                SpatialTransformer(
-                    localization,
-                    family,
-                    crop,
-                    leash=leash,
-                    window=window if first else 1.0,
-                    jitter=jitter if last else 0.0,
-                )
-            )
+            if look and first:
+                localization: nn.Module = centroid(sees)
+            else:
+                localization = localization_network(kind, base, sees, family, parallel=parallel, steps=steps)
+            how: dict[str, Any] = {"window": window if first else 1.0, "jitter": jitter if last else 0.0}
+            transformers.append(SpatialTransformer(localization, family, crop, leash=leash, **how))
             sees = seen
 
     left = parameters - sum(p.numel() for transformer in transformers for p in transformer.parameters())
     count = math.prod(SIDE_BY_SIDE.get(kind, ()))
     each = left // count if parallel == "crops" else left
     make = backbone or partial(_network, kind, base, transform=transform, leash=leash, dropout=dropout, parameters=each)
-    sees = seen if kind else tuple(in_shape)
+    # A picture: what is seen of a volume has lost its depth.
+    sees = (in_shape[0], *(crop if kind else in_shape[1:])[-2:])
+    # One network reads all labels at once, unless there is a crop for each.
+    outputs = num_classes if base == "recurrent" else num_classes * (steps or 1)
     if base == "recurrent":
-        return Classifier(PerMap([make(sees, num_classes)]), transformers, passes)
-    # Any other network reads all labels at once.
-    outputs = num_classes * (steps or 1)
-    if kind not in SIDE_BY_SIDE:
+        network = PerMap([make(sees, outputs)])
+    elif kind not in SIDE_BY_SIDE:
         network = make(sees, outputs)
     elif parallel == "channels":
         network = network_of_channels(make, count, sees, outputs)
     else:
         network = NetworksOfCrops(make, count, sees, outputs, shared=parallel == "shared-crops")
-    if steps is not None:
+    if steps is not None and base != "recurrent":
         network = nn.Sequential(network, nn.Unflatten(1, (steps, num_classes)))
-    return Classifier(network, transformers, passes)
+    if ndim == 3:
+        network = nn.Sequential(Projection(projection), network)
+    return Classifier(network, transformers, passes, samples)
 
 
 def _network(

@@ -3,49 +3,114 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from unwarp.maps import Map
-from unwarp.nn import Cascade, PerMap, SpatialTransformer
+from unwarp.nn import (
+    Cascade,
+    PerMap,
+    ProbabilisticLocalization,
+    SpatialTransformer,
+    ThetaDistribution,
+    average_predictions,
+    seen_from_front,
+)
+
+_DRAWS_SEED = 4_000_000
 
 
 class Straightened(NamedTuple):
-    """The picture in canonical pose `[N, C, *size]`, and the map that took it there (None without a transformer).
+    """What a classifier saw of its images.
 
-    With K maps of each picture it is `[N, K, C, *size]`, and the map has batch `(N, K)`.
+    Attributes:
+        image: the picture in canonical pose `[N, C, *size]`; without a transformer, the picture itself. With K maps of
+            each picture it is `[N, K, C, *size]`.
+        pull: the map that took it there, of batch `(N,)` or `(N, K)`; None without a transformer.
+        distribution: that of theta, if it is one.
+        draws: `[N, S, C, *size]`, the picture through maps drawn from it, in evaluation.
     """
 
     image: Tensor
     pull: Map | None
+    distribution: ThetaDistribution | None = None
+    draws: Tensor | None = None
+
+    @property
+    def picture(self) -> Tensor:
+        """The image to look at, `[N, C, H, W]` or `[N, K, C, H, W]`: a volume from the front."""
+        several = self.pull is not None and len(self.pull.batch) > 1
+        return self.image if several else seen_from_front(self.image)
 
 
 class Classifier(nn.Module):
     """A cascade of spatial transformers, and a backbone that classifies what it shows.
+
+    A single transformer whose localization network predicts a distribution (`ProbabilisticLocalization`) shows, in
+    training, a picture through a map drawn from it. In evaluation it shows the picture through the mean, and the
+    backbone's probabilities are averaged over several draws, the same ones at every call.
 
     Args:
         backbone: a module from `[N, C, *size]`, or `[N, K, C, *size]`, to logits `[N, classes]`; for sequences of
             labels `[N, T, classes]`. If it is a `PerMap`, each crop has a label of its own.
         transformers: of the cascade; none for a plain network.
         passes: see `Cascade`.
+        samples: how many maps are drawn in evaluation from a predicted distribution.
     """
 
-    def __init__(self, backbone: nn.Module, transformers: Sequence[SpatialTransformer] = (), passes: int = 1) -> None:
+    def __init__(
+        self,
+        backbone: nn.Module,
+        transformers: Sequence[SpatialTransformer] = (),
+        passes: int = 1,
+        samples: int = 10,
+    ) -> None:
         super().__init__()
         self.cascade = Cascade(transformers, passes) if transformers else None
         self.backbone = backbone
+        self.samples = samples
+        draws = [t for t in transformers if isinstance(t.localization, ProbabilisticLocalization)]
+        if draws and (len(transformers) > 1 or passes > 1):
+            raise ValueError(
+                "transformers: wanted a probabilistic one alone and with one pass, got "
+                f"{len(transformers)} transformers and {passes} passes"
+            )
+        # In a list, so that it is not registered twice.
+        self._probabilistic = draws
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits `[N, classes]` or `[N, T, classes]` of `image [N, C, *in]`."""
-        return self.backbone(self.straighten(image).image)
+        return self.classify(self.straighten(image))
+
+    def straighten(self, image: Tensor) -> Straightened:
+        """What the backbone sees of `image [N, C, *in]`."""
+        if self.cascade is None:
+            return Straightened(image, None)
+        if self._probabilistic:
+            return self._draw(self._probabilistic[0], image)
+        aligned = self.cascade.align(image)
+        return Straightened(aligned.image, aligned.pull)
+
+    def classify(self, seen: Straightened) -> Tensor:
+        """Logits `[N, classes]` or `[N, T, classes]` of what `straighten` gave."""
+        if seen.draws is None:
+            return self.backbone(seen.image)
+        logits = self.backbone(seen.draws.flatten(0, 1)).unflatten(0, seen.draws.shape[:2])
+        return average_predictions(logits.float())
 
     @property
     def labels_each_crop(self) -> bool:
         """Whether each of K crops has a label of its own; otherwise they share what is known of the picture."""
         return isinstance(self.backbone, PerMap)
 
-    def straighten(self, image: Tensor) -> Straightened:
-        """What the backbone sees of `image [N, C, *in]`."""
-        if self.cascade is None:
-            return Straightened(image, None)
-        aligned = self.cascade.align(image)
-        return Straightened(aligned.image, aligned.pull)
+    def _draw(self, transformer: SpatialTransformer, image: Tensor) -> Straightened:
+        assert isinstance(transformer.localization, ProbabilisticLocalization)
+        distribution = transformer.localization.predict(image)
+        theta = distribution.draw(1).squeeze(1) if self.training else distribution.mean
+        _, pull = transformer.place(theta)
+        seen = Straightened(transformer.warp(image, pull), pull, distribution)
+        if self.training:
+            return seen
+        generator = torch.Generator(device=image.device).manual_seed(_DRAWS_SEED)
+        _, drawn = transformer.place(distribution.draw(self.samples, generator))
+        return seen._replace(draws=transformer.warp(image, drawn))

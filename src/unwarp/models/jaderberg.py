@@ -7,7 +7,7 @@ convolutional one; here the width follows from the number of parameters asked fo
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 _WIDEST = 4096
 
@@ -73,6 +73,16 @@ def cnn(
         return change(network)
 
     return make(_width(make, parameters))
+
+
+def activations(network: nn.Sequential, image: Tensor) -> list[Tensor]:
+    """The outputs `[N, F]` of the three layers with weights of a network of `cnn`, pooled where it pools."""
+    seen = []
+    for layer in network:
+        image = layer(image)
+        if isinstance(layer, nn.MaxPool2d | nn.Linear):
+            seen.append(image.flatten(1))
+    return seen
 
 
 def _width(make: Callable[[int], nn.Module], parameters: int) -> int:

@@ -8,7 +8,14 @@ from torch import Tensor, nn
 from unwarp.models.multi import small_localization
 from unwarp.models.side_by_side import SIDE_BY_SIDE
 from unwarp.models.sonderby import feed_forward_localization, recurrent_localization
-from unwarp.nn import Localization, ParallelLocalization, convolutional, fully_connected, tiles
+from unwarp.nn import (
+    Localization,
+    ParallelLocalization,
+    ProbabilisticLocalization,
+    convolutional,
+    fully_connected,
+    tiles,
+)
 from unwarp.transforms import Transform
 
 
@@ -21,18 +28,20 @@ def localization_network(
     parallel: str = "channels",
     steps: int | None = None,
 ) -> nn.Module:
-    """From images `in_shape` to theta `[N, P]`; or `[N, K, P]` side by side, `[N, T, P]` for crops in a row.
+    """From images to theta `[N, P]`; side by side `[N, K, P]`, one crop after the other `[N, T, P]`.
 
     Args:
         kind: how the transformers of the model stand; see `KINDS`.
         base: its classification network; a localization network is built alike.
-        in_shape: `(C, H, W)` of what it sees.
+        in_shape: `(C, *in)` of what it sees.
         transform: what theta means.
         parallel: see `build_model`.
         steps: T, for the base "recurrent".
     """
     if kind == "multi-st":
         return small_localization(in_shape, transform)
+    if kind == "pst":
+        return ProbabilisticLocalization(_single(base, in_shape, transform))
     if kind not in SIDE_BY_SIDE:
         return _single(base, in_shape, transform, steps=steps)
     counts = SIDE_BY_SIDE[kind]
@@ -55,4 +64,7 @@ def _single(
             assert steps is not None
             return recurrent_localization(in_shape, transform, steps)
         case _:
-            return convolutional(in_shape, transform, channels=(16, 32), hidden=32, normalize=True, start=start)
+            # In a volume the cube of 3 has a fifth of the work.
+            kernel = 5 if len(in_shape) == 3 else 3
+            widths = {"channels": (16, 32), "hidden": 32}
+            return convolutional(in_shape, transform, kernel=kernel, normalize=True, start=start, **widths)

@@ -17,7 +17,7 @@ from unwarp.transforms import (
     Translation,
 )
 
-_LINEAR: dict[str, Callable[[], Transform]] = {
+_LINEAR: dict[str, Callable[[int], Transform]] = {
     "translation": Translation,
     "attention": Attention,
     "rotation": Rotation,
@@ -38,10 +38,16 @@ BOUNDS: dict[str, Any] = {
 }
 
 
-def build_transform(name: str, *, bounded: bool = False, regularization: float = 0.0) -> Transform:
-    """The 2-D transform of that name, of `TRANSFORMS`; "tps" has 4×4 points. `bounded` keeps it within `BOUNDS`."""
+def build_transform(name: str, ndim: int = 2, *, bounded: bool = False, regularization: float = 0.0) -> Transform:
+    """The transform of that name, of `TRANSFORMS`; "tps" has 4 points along each axis.
+
+    `bounded` keeps it within `BOUNDS`.
+    """
     check_choice("transform", name, TRANSFORMS)
-    transform = ThinPlateSpline((4, 4), regularization=regularization) if name == "tps" else _LINEAR[name]()
+    if name == "tps":
+        transform: Transform = ThinPlateSpline((4,) * ndim, regularization=regularization)
+    else:
+        transform = _LINEAR[name](ndim)
     if not bounded:
         return transform
     return Bounded(transform, **{kind: bound for kind, bound in BOUNDS.items() if kind in transform.kinds})

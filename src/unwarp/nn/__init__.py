@@ -12,11 +12,14 @@ from unwarp.nn.localization import (
     parameter_groups,
 )
 from unwarp.nn.parallel import ParallelLocalization, PerMap, tiles
+from unwarp.nn.probabilistic import ProbabilisticLocalization, ThetaDistribution, average_predictions
+from unwarp.nn.projection import PROJECTIONS, Projection, project, seen_from_front
 from unwarp.nn.recurrent import RecurrentFeatures, pooled_convolutions, recurrent
 from unwarp.nn.spatial_transformer import Aligned, SpatialTransformer
 
 __all__ = [
     "AFTER_END",
+    "PROJECTIONS",
     "Aligned",
     "Cascade",
     "Cascaded",
@@ -26,17 +29,23 @@ __all__ = [
     "Localization",
     "ParallelLocalization",
     "PerMap",
+    "ProbabilisticLocalization",
+    "Projection",
     "Read",
     "RecurrentFeatures",
     "SpatialTransformer",
+    "ThetaDistribution",
+    "average_predictions",
     "centroid",
     "convolutional",
     "diagnose",
     "fully_connected",
     "parameter_groups",
     "pooled_convolutions",
+    "project",
     "read_until_end",
     "recurrent",
+    "seen_from_front",
     "tiles",
     "warn_if_collapsed",
     "watch",

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from unwarp.checks import check_positive
 from unwarp.coordinates import identity_grid
+from unwarp.nn.spatial_transformer import SpatialTransformer
 from unwarp.transforms import Transform
 
 # Convolution, batch normalisation, max-pooling and average pooling by the number of spatial dimensions.
@@ -208,12 +209,14 @@ def centroid(in_shape: Sequence[int], *, channels: Sequence[int] = (16, 32, 32))
 def parameter_groups(model: nn.Module, *, lr: float, localization_factor: float = 1.0) -> list[dict[str, Any]]:
     """Parameter groups for an optimiser, with a learning rate of their own for all localization networks in `model`.
 
+    That is every `Localization` and `CentroidLocalization`, and whatever a `SpatialTransformer` has for one.
     Too large a step of theta throws the picture out of the output, and the gradient with it; the paper's factor for
     SVHN is 0.1, for birds 1e-4 (arXiv 1506.02025, A.5 and A.6).
     """
     check_positive("lr", lr)
     check_positive("localization_factor", localization_factor, allow_zero=True)
-    networks = [m for m in model.modules() if isinstance(m, (Localization, CentroidLocalization))]
+    networks: list[nn.Module] = [m for m in model.modules() if isinstance(m, (Localization, CentroidLocalization))]
+    networks += [m.localization for m in model.modules() if isinstance(m, SpatialTransformer)]
     special = {id(parameter) for parameter in _parameters(networks)}
     rest = [parameter for parameter in model.parameters() if id(parameter) not in special]
     groups: list[dict[str, Any]] = [{"params": rest, "lr": lr, "name": "network"}]

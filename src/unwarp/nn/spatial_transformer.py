@@ -93,7 +93,10 @@ class SpatialTransformer(nn.Module):
     def locate(self, image: Tensor) -> tuple[Tensor, Map]:
         """Theta and the map predicted for `image [N, C, *in]`, without warping it."""
         check_image(image)
-        theta = self.localization(image)
+        return self.place(self.localization(image))
+
+    def place(self, theta: Tensor) -> tuple[Tensor, Map]:
+        """`theta [N, P]` or `[N, K, P]`, on the leash, and the map that it means here, within the window."""
         moves = self._random_moves(theta) if self.jitter > 0 and self.training else None
         pull = self._moved(theta, moves)
         # An exported program has no backward pass of ours to hold the leash.

@@ -30,7 +30,7 @@ def align_pictures(
     pictures: Sequence[str | Path],
     out: Path,
     *,
-    image_shape: tuple[int, int, int],
+    image_shape: tuple[int, ...],
     classes: Sequence[str],
     strict: bool = False,
     complain: Callable[[str], None],
@@ -52,15 +52,17 @@ def align_pictures(
         How many pictures were left out.
 
     Raises:
-        ValueError: for a model without spatial transformers, or of images that are neither grey nor in colour, a path
-            that is not there, no picture at all, an `out` that holds the pictures, or, if `strict`, a broken picture.
+        ValueError: for a model without spatial transformers, of volumes, or of images that are neither grey nor in
+            colour, a path that is not there, no picture at all, an `out` that holds the pictures, or, if `strict`, a
+            broken picture.
     """
     if model.cascade is None:
         raise ValueError("model: wanted one with a spatial transformer (st-...), got a plain network")
-    if image_shape[0] not in (1, 3):
-        raise ValueError(
-            f"model: wanted one for grey or colour pictures, got one for images of {image_shape[0]} channels"
-        )
+    if len(image_shape) != 3:
+        raise ValueError(f"model: wanted one for pictures, got one for volumes {image_shape}")
+    channels, height, width = image_shape
+    if channels not in (1, 3):
+        raise ValueError(f"model: wanted one for grey or colour pictures, got one for images of {channels} channels")
     jobs = list(_jobs(pictures, out))
     if not jobs:
         raise ValueError(f"pictures: wanted at least one picture, found none in {', '.join(map(str, pictures))}")
@@ -72,7 +74,7 @@ def align_pictures(
         for source, target in track(jobs, "straightening", transient=True, disable=not sys.stdout.isatty()):
             try:
                 picture = read_picture(source)
-                small = read_picture(source, channels=image_shape[0], size=image_shape[1:])
+                small = read_picture(source, channels=channels, size=(height, width))
             except ValueError as error:
                 if strict:
                     raise
@@ -101,7 +103,7 @@ def _align_one(
     image = small.unsqueeze(0).float() / 255
     assert model.cascade is not None
     seen = model.cascade.align(image)
-    probability, predicted = model.backbone(seen.image).float().softmax(-1)[0].max(-1)
+    probability, predicted = model(image).float().softmax(-1)[0].max(-1)
     size = tuple(picture.shape[1:])
     # K maps of one picture, as a batch of K maps.
     pull = seen.pull if len(seen.pull.batch) == 1 else seen.pull.each(lambda tensor: tensor[0])

@@ -21,9 +21,9 @@ from unwarp.warping import warp
 
 _WARM_UP = 0.2
 # Points for the regularisers; maps are smooth, so that a coarse grid says enough.
-_REGULARIZER_SIZE = (8, 8)
-# The known moves of the consistency loss: log-scale, angle, shift.
-_CONSISTENCY_REACH = (math.log(1.25), math.pi / 4, 0.2, 0.2)
+_REGULARIZER_POINTS = 8
+# The known moves of the consistency loss.
+_CONSISTENCY_REACH = {"scale": math.log(1.25), "angle": math.pi / 4, "translation": 0.2}
 
 
 class ClassifyTask(L.LightningModule):
@@ -52,33 +52,37 @@ class ClassifyTask(L.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Cross-entropy plus the regularisers that have a weight."""
         seen = self.model.straighten(batch.images)
-        logits = self.model.backbone(seen.image).float()
+        logits = self.model.classify(seen).float()
         loss = _cross_entropy(logits, batch.labels, self.options.label_smoothing)
         self.log("train_loss", loss, on_step=False, on_epoch=True)
         error = 100 * (logits.argmax(-1) != batch.labels).float().mean()
         self.log("train_error", error, on_step=False, on_epoch=True)
         if seen.pull is not None:
             loss = loss + self._regularization(batch.images, seen.pull)
+        if seen.distribution is not None:
+            divergence = seen.distribution.divergence(self.options.prior_spread).mean()
+            self.log("train_divergence", divergence, on_step=False, on_epoch=True)
+            loss = loss + self.options.divergence * divergence
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Log loss, error in percent and the diagnosis of the maps."""
         seen = self.model.straighten(batch.images)
         with watch(self.model.backbone) as deeper:
-            logits = self.model.backbone(seen.image).float()
+            logits = self.model.classify(seen).float()
         self.validation_accuracy(logits.flatten(0, -2), batch.labels.flatten())
         count = len(batch.labels)
         self.log("val_loss", _cross_entropy(logits, batch.labels), batch_size=count, sync_dist=True)
         if seen.pull is None:
             return
-        size = seen.image.shape[-2:]
+        size = seen.image.shape[-seen.pull.ndim :]
         diagnosis = diagnose(seen.pull, size)
         self._log_pose("pose", diagnosis, count)
         if len(seen.pull.batch) > 1:
             for index in range(seen.pull.batch[1]):
                 self._log_pose(f"pose_map{index + 1}", diagnose(seen.pull[:, index : index + 1], size), count)
         for depth, (pull,) in enumerate(deeper.values(), start=2):
-            self._log_pose(f"pose_depth{depth}", diagnose(pull, _REGULARIZER_SIZE), count)
+            self._log_pose(f"pose_depth{depth}", diagnose(pull, (_REGULARIZER_POINTS,) * pull.ndim), count)
         if batch_idx == 0 and not self.trainer.sanity_checking:
             warn_if_collapsed(batch.images, seen.image, diagnosis)
 
@@ -118,23 +122,23 @@ class ClassifyTask(L.LightningModule):
                 return LambdaLR(optimizer, lambda step: 1.0)
 
     def _regularization(self, images: Tensor, pull: Map) -> Tensor:
-        options = self.options
+        options, size = self.options, (_REGULARIZER_POINTS,) * pull.ndim
         total = torch.zeros((), device=images.device)
         if options.consistency:
-            known = _random_similarity(len(images), images.device)
+            known = _random_similarity(len(images), pull.ndim, images.device)
             moved = self.model.straighten(warp(images, known)).pull
             assert moved is not None
             if len(pull.batch) > 1:
                 known = known.each(lambda tensor: tensor.unsqueeze(1))
-            consistency = losses.transformation_consistency(pull, moved, known, _REGULARIZER_SIZE)
+            consistency = losses.transformation_consistency(pull, moved, known, size)
             self.log("train_consistency", consistency, on_step=False, on_epoch=True)
             total = total + options.consistency * consistency
         if options.identity_prior:
-            total = total + options.identity_prior * losses.identity_prior(pull, _REGULARIZER_SIZE)
+            total = total + options.identity_prior * losses.identity_prior(pull, size)
         if options.outside:
-            total = total + options.outside * losses.outside(pull, _REGULARIZER_SIZE)
+            total = total + options.outside * losses.outside(pull, size)
         if options.shrinkage:
-            total = total + options.shrinkage * losses.shrinkage(pull, _REGULARIZER_SIZE)
+            total = total + options.shrinkage * losses.shrinkage(pull, size)
         if options.bending and isinstance(pull, SplineMap):
             total = total + options.bending * losses.bending_energy(pull)
         return total
@@ -145,7 +149,8 @@ def _cross_entropy(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Te
     return F.cross_entropy(logits.flatten(0, -2), labels.flatten(), label_smoothing=smoothing)
 
 
-def _random_similarity(count: int, device: torch.device) -> Map:
-    reach = torch.tensor(_CONSISTENCY_REACH, device=device)
-    theta = (2 * torch.rand(count, 4, device=device) - 1) * reach
-    return Similarity()(torch.cat([theta[:, :1].exp(), theta[:, 1:]], dim=1))
+def _random_similarity(count: int, ndim: int, device: torch.device) -> Map:
+    similarity = Similarity(ndim)
+    reach = torch.tensor([_CONSISTENCY_REACH[kind] for kind in similarity.kinds], device=device)
+    theta = (2 * torch.rand(count, len(reach), device=device) - 1) * reach
+    return similarity(torch.cat([theta[:, :1].exp(), theta[:, 1:]], dim=1))

@@ -11,7 +11,7 @@ from torch import Tensor
 from unwarp.data.batches import PictureBatches
 from unwarp.maps import LinearMap, Map
 from unwarp.models import Classifier
-from unwarp.nn import diagnose
+from unwarp.nn import diagnose, seen_from_front
 
 _GALLERY = 16
 _OUTLINE = (9, 9)
@@ -32,7 +32,8 @@ def evaluate(model: Classifier, batches: PictureBatches, device: torch.device) -
 
         With K maps of each picture, `*_output`, `*_outline`, `pose_learned` and `mean_after` have an axis K after their
         first; but where each crop has a label of its own, `mean_after` is the mean of the crops of a class. Of A
-        pictures that were added up, `pose_true` has an axis A there.
+        pictures that were added up, `pose_true` has an axis A there. Volumes are shown from the front; of their
+        rotation the size is known.
     """
     model = model.to(device).eval()
     classes = len(batches.classes)
@@ -45,26 +46,26 @@ def evaluate(model: Classifier, batches: PictureBatches, device: torch.device) -
     for images, labels, seed in batches.test_dataloader():
         batch = batches.distort(images.to(device), labels.to(device), seed)
         seen = model.straighten(batch.images)
-        each, predicted = model.backbone(seen.image).float().softmax(-1).max(-1)
+        each, predicted = model.classify(seen).float().softmax(-1).max(-1)
         probability = each.reshape(len(each), -1).prod(1)
         for name, column in zip(columns, (batch.labels, predicted, probability), strict=True):
             columns[name].append(column.cpu())
         members = torch.nn.functional.one_hot(batch.labels, classes).float()
         counts += members.flatten(0, -2).sum(0).cpu()
         of_pictures = members.flatten(1, -2).sum(1)
-        for which, (owners, pictures) in enumerate(
-            ((of_pictures, batch.images), (members if model.labels_each_crop else of_pictures, seen.image))
-        ):
-            sums[which] = sums[which] + _sum_by_class(owners, pictures.float()).cpu()
+        of_crops = members if model.labels_each_crop else of_pictures
+        before, after = seen_from_front(batch.images).float(), seen.picture.float()
+        for which, (owners, pictures) in enumerate(((of_pictures, before), (of_crops, after))):
+            sums[which] = sums[which] + _sum_by_class(owners, pictures).cpu()
         shown = {
-            "input": batch.images.cpu(),
-            "output": seen.image.float().cpu(),
+            "input": before.cpu(),
+            "output": after.cpu(),
             "label": batch.labels.cpu(),
             "predicted": predicted.cpu(),
             "probability": probability.cpu(),
         }
         if seen.pull is not None:
-            shown["outline"] = seen.pull.grid(_OUTLINE).cpu()
+            shown["outline"] = _outline(seen.pull).cpu()
             if batch.pull is not None and len(learned) * len(labels) < _POSES:
                 learned.append(_pose(seen.pull).cpu())
                 true.append(_pose(batch.pull, inverse=True).cpu())
@@ -95,7 +96,7 @@ def error_percent(arrays: dict[str, np.ndarray]) -> float:
 
 def spelled(labels: np.ndarray, classes: Sequence[str]) -> str:
     """One label, or a sequence `[T]` of them, in words."""
-    names = [classes[label] for label in labels.reshape(-1).tolist()]
+    names = [classes[int(label)] for label in labels.reshape(-1)]
     return ("" if all(len(name) == 1 for name in names) else " ").join(names)
 
 
@@ -124,13 +125,19 @@ def _sum_by_class(members: Tensor, pictures: Tensor) -> Tensor:
     return torch.einsum(f"{leading}k,{leading}...->k...", members, pictures)
 
 
+def _outline(pull: Map) -> Tensor:
+    """Where the output, or the middle of its depth, lies in the input, seen from the front: `[*batch, 9, 9, 2]`."""
+    grid, after = pull.grid((*(1,) * (pull.ndim - 2), *_OUTLINE)), len(pull.batch)
+    return grid.flatten(after, -2).unflatten(after, _OUTLINE)[..., :2]
+
+
 def _pose(pull: Map, *, inverse: bool = False) -> Tensor:
     """Rotation, log-scale and centre of the part of the input that a map shows; of its inverse, if asked for."""
     if inverse and isinstance(pull, LinearMap):
         pull, inverse = pull.inverse(), False
-    diagnosis = diagnose(pull, _OUTLINE)
-    origin = torch.zeros(*(1 for _ in pull.batch), 1, 2, device=pull.device, dtype=pull.dtype)
-    centre = pull(origin)[..., 0, :]
+    diagnosis = diagnose(pull, (_OUTLINE[0],) * pull.ndim)
+    origin = torch.zeros(*(1 for _ in pull.batch), 1, pull.ndim, device=pull.device, dtype=pull.dtype)
+    centre = pull(origin)[..., 0, :2]
     sign = -1 if inverse else 1
     if inverse:  # no closed form: rotation and scale of the inverse are known all the same, its centre is not
         centre = torch.full_like(centre, float("nan"))

@@ -28,14 +28,20 @@ class DataOptions(_Checked):
         "digits",
         "digits, mnist, mnist-sequences, birds, a folder with a sub-folder of pictures per class, or a file .npz",
     )
-    distortion: Literal["none", "r", "rts", "p", "e", "tc"] = option(
-        "none", "what to do to every picture: none, or a distortion of the paper (see the guide)"
+    distortion: Literal["none", "r", "rts", "p", "e", "tc", "extruded"] = option(
+        "none",
+        "what to do to every picture: none, or a distortion of the paper (see the guide); extruded makes a volume",
     )
     size: int | None = option(None, "width and height that pictures are brought to; folders: 48 if not given", least=1)
     channels: Literal[1, 3] | None = option(None, "1 for grey, 3 for colour; found out if not given")
-    canvas: int | None = option(None, "width and height of distorted pictures; the paper's if not given", least=1)
+    canvas: int | None = option(
+        None, "width and height of distorted pictures; the paper's if not given, volumes: 32", least=1
+    )
     patches: int = option(6, "clutter patches per picture (distortion tc)", least=0)
     patch_size: int | None = option(None, "their width in pixels; the paper's if not given", least=1)
+    labels: int | None = option(
+        None, "learn from that many of the training pictures only, as many of each class, drawn by the seed", least=1
+    )
     addends: int = option(
         1,
         "how many pictures, distorted each by itself in channels of its own, make one; its class is their sum",
@@ -52,9 +58,9 @@ class ModelOptions(_Checked):
     model: str = option(
         "convnet,st-convnet",
         "comma-separated, trained one after the other: fcn, cnn, convnet; behind a spatial transformer st-fcn, st-cnn, "
-        "st-convnet; behind several side by side 2st-fcn, ..., 4st-convnet; one before each of the first four "
-        "convolutions multi-st-cnn, multi-st-convnet; for sequences of labels also sequence-cnn, st-sequence-cnn, "
-        "st-recurrent",
+        "st-convnet, a probabilistic one pst-fcn, pst-cnn, pst-convnet, two side by side 2st-fcn, 2st-cnn, 2st-convnet "
+        "or four 4st-fcn, 4st-cnn, 4st-convnet; with one before each of the first four convolutions multi-st-cnn, "
+        "multi-st-convnet; for sequences of labels also sequence-cnn, st-sequence-cnn, st-recurrent",
     )
     transform: Literal["translation", "attention", "rotation", "similarity", "affine", "projective", "tps"] = option(
         "affine", "what the spatial transformer may do to a picture"
@@ -80,6 +86,8 @@ class ModelOptions(_Checked):
     jitter: float = option(
         0.0, "random moves of what the last transformer shows, in training: shift, shear, turn, log-scale", least=0
     )
+    samples: int = option(10, "how many maps a probabilistic transformer draws when it is measured", least=1)
+    projection: Literal["sum", "max"] = option("sum", "how a straightened volume becomes a picture")
     parameters: int = option(400_000, "about how many parameters the paper's networks (fcn, cnn) have", least=1)
     dropout: float = option(0.0, "before the last layer of the classifier", least=0)
     backbone: str | None = option(
@@ -107,6 +115,13 @@ class TrainingOptions(_Checked):
     outside: float = option(0.0, "weight of the penalty on samples outside the picture", least=0)
     shrinkage: float = option(0.0, "weight of the penalty on zooming in beyond half the picture", least=0)
     bending: float = option(0.0, "weight of the bending energy (transform tps)", least=0)
+    divergence: float = option(
+        1e-4, "weight of the divergence of a distribution of theta from its prior (pst- models)", least=0
+    )
+    prior_spread: float = option(1.0, "spread of theta in that prior", least=1e-6)
+    validate: Literal["each", "last"] = option(
+        "each", "measure the validation error after each epoch and keep the best, or after the last one only"
+    )
     patience: int = option(0, "stop after that many epochs without a better validation error; 0 is never", least=0)
 
 
@@ -126,6 +141,21 @@ class RunOptions(_Checked):
 
 
 @dataclass(frozen=True)
+class ColocaliseOptions(_Checked):
+    """How to find a digit without labels or boxes."""
+
+    pictures: int = option(100, "pictures of the digit", least=2)
+    clutter: int = option(0, "patches of 6×6 of other digits in each picture; the paper's are 16", least=0)
+    epochs: int = option(10, "rounds of training; what was found is kept after each", least=1)
+    steps: int = option(10, "steps in an epoch, each with all pictures", least=1)
+    lr: float = option(5e-3, "learning rate", least=0)
+    margin: float = option(1.0, "of the triplet hinge loss", least=0)
+    encoder_epochs: int = option(1, "passes over the digits for the network that tells what looks alike", least=1)
+    parameters: int = option(100_000, "about how many that network has", least=1)
+    seed: int = option(0, "of everything random")
+
+
+@dataclass(frozen=True)
 class Options:
     """A whole classification run."""
 
@@ -135,16 +165,18 @@ class Options:
     run: RunOptions = field(default_factory=RunOptions)
 
     def __post_init__(self) -> None:
-        model = self.model
+        model, training = self.model, self.training
         if not model.transformers and not model.look:
             raise ValueError("transformers: wanted at least 1 without look, got 0")
         alone = model.transform == "tps" and model.transformers == 1 and not model.look and model.window == 1
-        if self.training.bending and not alone:
+        if training.bending and not alone:
             raise ValueError(
                 "bending: wanted one transformer with transform=tps and window=1 beside it, and no look; got "
                 f"transformers={model.transformers}, transform={model.transform}, window={model.window}, "
                 f"look={model.look}"
             )
+        if training.patience and training.validate == "last":
+            raise ValueError("patience: wanted validate=each with it, got validate=last")
 
     def flat(self) -> dict[str, Any]:
         """Every option by its name."""

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from unwarp.data.batches import PictureBatches
+from unwarp.nn import seen_from_front
 from unwarp.tasks.classify import ClassifyTask
 
 _FILM_PICTURES = 12
@@ -117,10 +118,10 @@ class FilmRecorder(Callback):
             return
         frame = 0 if trainer.sanity_checking else trainer.current_epoch + 1
         images = film_images(trainer, pl_module.device)
-        seen = pl_module.model.straighten(images).image
+        seen = pl_module.model.straighten(images).picture
         self.folder.mkdir(parents=True, exist_ok=True)
         if frame == 0:
-            np.save(self.folder / "inputs.npy", to_uint8(images))
+            np.save(self.folder / "inputs.npy", to_uint8(seen_from_front(images)))
         np.save(self.folder / f"{frame:04d}.npy", to_uint8(seen))
 
 

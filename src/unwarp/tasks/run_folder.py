@@ -13,7 +13,7 @@
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from unwarp.checks import check_choice
 from unwarp.data import Splits, load
 from unwarp.data.batches import PictureBatches
 from unwarp.data.distort import Distortion
+from unwarp.data.extrude import Extrusion
+from unwarp.data.pictures import few_of_each
 from unwarp.models import MODELS
 from unwarp.tasks.options import Options
 
@@ -104,40 +106,48 @@ class RunFolder:
         partial.write_text(text + "\n")
         partial.replace(self.path / _RESULTS)
 
-    def begin(self, image_shape: tuple[int, int, int], classes: tuple[str, ...], steps: int | None = None) -> None:
+    def begin(self, image_shape: tuple[int, ...], classes: tuple[str, ...], steps: int | None = None) -> None:
         """Write the options, and what the models take and give: see `interface`."""
         self.path.mkdir(parents=True, exist_ok=True)
         (self.path / _CONFIG).write_text(yaml.safe_dump(self.options.flat(), sort_keys=False))
         text = json.dumps({"image_shape": image_shape, "classes": classes, "steps": steps}, indent=2)
         (self.path / _INTERFACE).write_text(text + "\n")
 
-    def interface(self) -> tuple[tuple[int, int, int], tuple[str, ...], int | None]:
+    def interface(self) -> tuple[tuple[int, ...], tuple[str, ...], int | None]:
         """What the models take and give, as `begin` kept it; ValueError if the run has not begun.
 
-        That is `(C, H, W)` of their images, the names of their classes, and how many labels an image has: a sequence of
-        that length, or one label if None.
+        That is `(C, H, W)` of their images or `(C, D, H, W)` of volumes, the names of their classes, and how many
+        labels an image has: a sequence of that length, or one label if None.
         """
         try:
             kept = json.loads((self.path / _INTERFACE).read_text())
-            channels, height, width = kept["image_shape"]
-            return (channels, height, width), tuple(kept["classes"]), kept.get("steps")
-        except (OSError, ValueError, KeyError) as error:
+            image_shape = tuple(kept["image_shape"])
+            if len(image_shape) not in (3, 4):
+                raise ValueError(f"image_shape {image_shape}")
+            return image_shape, tuple(kept["classes"]), kept.get("steps")
+        except (OSError, TypeError, ValueError, KeyError) as error:
             raise ValueError(f"run: wanted a run that has begun, with {self.path / _INTERFACE}; got {error}") from error
 
     def splits(self) -> Splits:
         """The clean pictures of this run."""
         data = self.options.data
         size = None if data.size is None else (data.size, data.size)
-        return load(data.data, size=size, channels=data.channels, strict=data.strict)
+        splits = load(data.data, size=size, channels=data.channels, strict=data.strict)
+        if data.labels is None:
+            return splits
+        return replace(splits, train=few_of_each(splits.train, data.labels, self.options.run.seed))
 
     def batches(self, splits: Splits) -> PictureBatches:
         """Batches of those pictures, distorted as this run distorts them."""
         data = self.options.data
-        distortion = None
-        if data.distortion != "none":
+        distortion: Distortion | Extrusion | None = None
+        size = tuple(splits.train.images.shape[2:])
+        if data.distortion == "extruded":
+            distortion = Extrusion(size) if data.canvas is None else Extrusion(size, edge=data.canvas)
+        elif data.distortion != "none":
             distortion = Distortion(
                 data.distortion,
-                tuple(splits.train.images.shape[2:]),
+                size,
                 size=None if data.canvas is None else (data.canvas, data.canvas),
                 bank=splits.train.images.float() / 255 if data.distortion == "tc" else None,
                 patches=data.patches,

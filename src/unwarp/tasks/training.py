@@ -60,7 +60,7 @@ def train(run: RunFolder, console: Console) -> bool:
 def build(
     chosen: Options,
     name: str,
-    image_shape: tuple[int, int, int],
+    image_shape: tuple[int, ...],
     classes: tuple[str, ...],
     steps: int | None = None,
 ) -> Classifier:
@@ -69,7 +69,8 @@ def build(
     With `steps` it gives each picture a sequence of labels of that length.
     """
     options = chosen.model
-    crop = None if options.crop is None else (options.crop, options.crop)
+    ndim = len(image_shape) - 1
+    crop = None if options.crop is None else (options.crop,) * ndim
     torch.manual_seed(chosen.run.seed)
     backbone = None if options.backbone is None else partial(import_backbone, options.backbone)
     return build_model(
@@ -77,7 +78,7 @@ def build(
         image_shape,
         len(classes),
         steps=steps,
-        transform=build_transform(options.transform, bounded=options.bounded),
+        transform=build_transform(options.transform, ndim, bounded=options.bounded),
         num_transformers=options.transformers,
         look=options.look,
         passes=options.passes,
@@ -86,6 +87,8 @@ def build(
         leash=options.leash,
         window=options.window,
         jitter=options.jitter,
+        samples=options.samples,
+        projection=options.projection,
         dropout=options.dropout,
         parameters=options.parameters,
         backbone=backbone,
@@ -138,8 +141,10 @@ def _train_one(run: RunFolder, name: str, model: Classifier, batches: PictureBat
     folder, options = run.folder(name), run.options
     folder.mkdir(parents=True, exist_ok=True)
     task = ClassifyTask(model, len(batches.classes), options.training, options.run.seed)
-    # Convolutions are faster in this order of memory, on CPU and GPU alike.
-    task.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    # Convolutions are faster in this order of memory, on CPU and GPU. Networks of volumes have none: they become
+    # pictures on their way.
+    if len(batches.image_shape) == 3:
+        task.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     best = ModelCheckpoint(folder, "best", monitor="val_error", enable_version_counter=False)
     clock = _Clock()
     stop = StopBetweenBatches()
@@ -161,6 +166,7 @@ def _train_one(run: RunFolder, name: str, model: Classifier, batches: PictureBat
             devices=options.run.devices,
             num_nodes=options.run.num_nodes,
             strategy="ddp" if options.run.devices * options.run.num_nodes > 1 else "auto",
+            check_val_every_n_epoch=options.training.epochs if options.training.validate == "last" else 1,
             precision=_precision(options.run.precision),
             gradient_clip_val=options.training.clip or None,
             callbacks=callbacks,

@@ -1,0 +1,69 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from unwarp.data import Pictures
+from unwarp.tasks.colocalise import Colocalised, colocalise, colocalise_all, train_encoder
+from unwarp.tasks.options import ColocaliseOptions
+
+
+def shapes(count: int = 600) -> Pictures:
+    """Rings and crosses of 28×28, each a little different."""
+    generator = torch.Generator().manual_seed(0)
+    axis = torch.arange(28) - 13.5
+    images = torch.zeros(count, 28, 28)
+    for row, image in enumerate(images):
+        y, x = axis[:, None] + torch.randn(1, generator=generator), axis[None] + torch.randn(1, generator=generator)
+        radius = 8 + 1.5 * torch.randn(1, generator=generator)
+        ring = ((x**2 + y**2).sqrt() - radius).abs()
+        cross = torch.minimum(x.abs(), y.abs()) + 10 * (torch.maximum(x.abs(), y.abs()) > radius + 2)
+        image.copy_((2.5 - (ring if row % 2 else cross)).clamp(0, 1))
+    labels = torch.arange(count) % 2
+    return Pictures(
+        (255 * images).byte().unsqueeze(1), labels, ("cross", "ring"), tuple(str(row) for row in range(count))
+    )
+
+
+def test_a_box_that_covers_half_is_not_enough() -> None:
+    true = torch.tensor([[[0.0, 0.0], [0.5, 0.5]]]).expand(2, -1, -1)
+    boxes = torch.stack([true, true + torch.tensor([0.2, 0.0])])
+    found = Colocalised(torch.zeros(2, 1, 84, 84), true, boxes, torch.zeros(1)).found
+    assert found.tolist() == [1.0, 0.0]
+
+
+def test_what_happens_is_kept(tmp_path: Path) -> None:
+    options = ColocaliseOptions(pictures=6, epochs=2, steps=1, clutter=3, parameters=5000)
+    told: list[str] = []
+    colocalise_all(("ring",), shapes(300), options, tmp_path, lambda name, *_: told.append(name))
+    record = json.loads((tmp_path / "results.json").read_text())
+    assert told == ["ring"] == list(record["classes"])
+    assert record["options"]["clutter"] == 3
+    with np.load(tmp_path / "ring.npz", allow_pickle=False) as kept:
+        assert kept["images"].shape == (6, 1, 84, 84)
+        assert kept["boxes"].shape == (3, 6, 2, 2)
+        assert kept["losses"].shape == (2,)
+        np.testing.assert_allclose(kept["true"][:, 1] - kept["true"][:, 0], 2 * 28 / 84, rtol=1e-5)
+        # Everything is shown before there is any training.
+        np.testing.assert_allclose(kept["boxes"][0], np.broadcast_to([[[-1, -1], [1, 1]]], (6, 2, 2)), atol=1e-4)
+
+
+def test_wrong_classes_are_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    def tell(*words: object) -> None: ...
+
+    with pytest.raises(ValueError, match="^class: wanted one of cross, ring"):
+        colocalise_all(("star",), shapes(20), ColocaliseOptions(), tmp_path, tell)
+    with pytest.raises(ValueError, match="^pictures: wanted 100 of class ring, got 10"):
+        colocalise_all(("ring",), shapes(20), ColocaliseOptions(), tmp_path, tell)
+
+
+@pytest.mark.slow
+def test_it_finds_what_the_pictures_have_in_common() -> None:
+    options = ColocaliseOptions(pictures=60, parameters=30_000, encoder_epochs=4)
+    pictures = shapes()
+    result = colocalise("ring", pictures, train_encoder(pictures, options), options)
+    assert result.found[0] == 0
+    assert result.found[-1] > 0.8
+    assert result.losses[-1] < result.losses[0]
