@@ -74,7 +74,16 @@ def test_recipes_have_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 0
     assert [line.split()[0] for line in lines] == list(recipe_names())
     assert lines[0].startswith("digits-rts")
-    assert set(recipe_names()) == {"digits-rts", "folder", "mnist-r", "mnist-rts", "mnist-p", "mnist-e", "mnist-tc"}
+    assert set(recipe_names()) == {
+        "digits-rts",
+        "folder",
+        "mnist-r",
+        "mnist-rts",
+        "mnist-p",
+        "mnist-e",
+        "mnist-tc",
+        "mnist-h",
+    }
 
 
 @pytest.mark.parametrize("name", recipe_names())

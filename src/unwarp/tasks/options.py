@@ -27,7 +27,7 @@ class DataOptions(_Checked):
     data: str = option(
         "digits", "digits, mnist, birds, a folder with a sub-folder of pictures per class, or a file .npz"
     )
-    distortion: Literal["none", "r", "rts", "p", "e", "tc"] = option(
+    distortion: Literal["none", "r", "rts", "p", "e", "tc", "h"] = option(
         "none", "what to do to every picture: none, or a distortion of the paper (see the guide)"
     )
     size: int | None = option(None, "width and height that pictures are brought to; folders: 48 if not given", least=1)
