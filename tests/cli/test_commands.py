@@ -82,7 +82,7 @@ def test_recipes_have_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 0
     assert [line.split()[0] for line in lines] == list(recipe_names())
     assert lines[0].startswith("digits-rts")
-    distorted = ("r", "rts", "p", "e", "tc", "extruded")
+    distorted = ("r", "rts", "p", "e", "tc", "h", "extruded")
     mnist = {f"mnist-{what}" for what in (*distorted, "addition", "sequences", "sequences-whole", "few")}
     assert set(recipe_names()) == {"digits-rts", "folder", "birds"} | mnist
 

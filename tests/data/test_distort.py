@@ -38,7 +38,7 @@ def test_the_true_map_made_the_picture(name: str) -> None:
     assert torch.equal(images, warp(blobs(), pull, distortion.size))
 
 
-@pytest.mark.parametrize("name", ["r", "rts", "p", "tc"])
+@pytest.mark.parametrize("name", ["r", "rts", "p", "tc", "h"])
 def test_the_inverse_of_the_true_map_straightens(name: str) -> None:
     distortion = Distortion(name, (28, 28), patches=0)
     images, pull = distortion(blobs(), generator(1))
@@ -47,7 +47,8 @@ def test_the_inverse_of_the_true_map_straightens(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "size"), [("r", (28, 28)), ("rts", (42, 42)), ("p", (28, 28)), ("e", (28, 28)), ("tc", (60, 60))]
+    ("name", "size"),
+    [("r", (28, 28)), ("rts", (42, 42)), ("p", (28, 28)), ("e", (28, 28)), ("tc", (60, 60)), ("h", (28, 28))],
 )
 def test_the_canvas_is_the_papers(name: str, size: tuple[int, int]) -> None:
     assert Distortion(name, (28, 28)).size == size
@@ -95,6 +96,22 @@ def test_e_moves_its_control_points_by_a_normal_of_one_and_a_half() -> None:
     control = identity_grid((4, 4)) * 4 / 3  # -1..1
     moved = pull.inner(control.reshape(1, 16, 2)) - control.reshape(1, 16, 2)
     assert abs((moved * 14).std().item() - 1.5) < 0.05
+
+
+def test_h_moves_the_corners_by_an_eighth_each_and_all_together() -> None:
+    corners = torch.tensor([[[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]]])
+    moves = Distortion("h", (28, 28)).draw(COUNT, generator())(corners) - corners
+    assert (moves.mean((0, 1)).abs() < 0.03).all()
+    assert (moves.var((0, 1)).sqrt() / (0.25 * 2**0.5) - 1).abs().max() < 0.1
+    assert (
+        (moves - moves.mean(1, keepdim=True)).square().mean((0, 1)).sqrt() / (0.25 * 0.75**0.5) - 1
+    ).abs().max() < 0.1
+
+
+def test_h_on_a_larger_canvas_is_the_same_with_what_lies_around_it() -> None:
+    small = Distortion("h", (28, 28))(blobs(), generator()).images
+    large = Distortion("h", (28, 28), size=(56, 56))(blobs(), generator()).images
+    torch.testing.assert_close(large[..., 14:42, 14:42], small, atol=1e-4, rtol=0)
 
 
 def test_tc_places_by_whole_pixels_everywhere() -> None:

@@ -7,8 +7,9 @@ from torch import nn
 
 from unwarp.maps import LinearMap
 from unwarp.models import MODELS, TRANSFORMS, Classifier, build_model, build_transform
+from unwarp.models.lin import lin_classifier, lin_cnn, lin_localization
 from unwarp.nn import SpatialTransformer
-from unwarp.transforms import Attention, Bounded
+from unwarp.transforms import Attention, Bounded, Projective
 from unwarp.warping import warp
 
 
@@ -157,3 +158,11 @@ def test_what_makes_no_sense_is_refused() -> None:
         build_model("multi-st-cnn", (1, 28, 28), 10, backbone=lambda in_shape, outputs: nn.Flatten())
     with pytest.raises(ValueError, match="^in_shape: wanted"):
         build_model("cnn", (1, 20, 20), 10)
+
+
+def test_the_networks_of_lin_and_lucey_have_the_parameters_of_their_paper() -> None:
+    shape = (1, 28, 28)
+    assert parameters(lin_cnn(shape, 10)) == 39_079
+    assert parameters(lin_localization(shape, Projective())) + parameters(lin_classifier(shape, 10)) == 39_048
+    with pytest.raises(ValueError, match="^in_shape: wanted"):
+        lin_cnn((1, 9, 9), 10)

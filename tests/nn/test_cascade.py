@@ -2,9 +2,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from unwarp import Affine, Cascade, LinearMap, Similarity, SpatialTransformer, Translation, warp
+from unwarp import Affine, Attention, Cascade, LinearMap, Similarity, SpatialTransformer, Translation, warp
 from unwarp.nn import Localization
 from unwarp.transforms import Transform
+
+IDENTITY = LinearMap(torch.eye(2, 3).unsqueeze(0))
 
 
 class Constant(nn.Module):
@@ -79,3 +81,19 @@ def test_it_starts_at_the_identity() -> None:
 def test_what_is_no_cascade_is_an_error(count: int, passes: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Cascade([transformer(Translation(), 0.0, 0.0)] * count, passes)
+
+
+def test_a_window_is_seen_first_and_what_lies_around_it_can_come_back() -> None:
+    class Shown(nn.Module):
+        """Remembers what it was shown, and looks twice as far."""
+
+        def forward(self, image: Tensor) -> Tensor:
+            self.image = image
+            return torch.tensor([[2.0, 0.0, 0.0]]).expand(image.shape[0], -1)
+
+    image = torch.rand(2, 1, 16, 16)
+    network = Shown()
+    cascade = Cascade([SpatialTransformer(network, Attention(), (8, 8))], window=0.5)
+    aligned = cascade.align(image)
+    torch.testing.assert_close(network.image, image[..., 4:12, 4:12])
+    torch.testing.assert_close(aligned.image, SpatialTransformer(network, Translation(), (8, 8)).warp(image, IDENTITY))

@@ -1,5 +1,7 @@
 """The distortions of the spatial transformer paper (arXiv 1506.02025, section 4.1 and A.4), batched and reproducible.
 
+The last one is that of the inverse-compositional paper (arXiv 1612.03897), as its code has it.
+
 | name | what it does to a picture |
 |---|---|
 | r    | rotation, uniform in ±90° |
@@ -7,12 +9,13 @@
 | p    | scale 0.75 to 1, then each corner moved by a normal of 5 px (of 28), projective |
 | e    | scale 0.75 to 1, then a thin-plate spline over 4×4 points, each moved by a normal of 1.5 px (of 28) |
 | tc   | placed at random in a canvas 60/28 times as wide, with patches of other pictures |
+| h    | homography: corners moved by a normal of an eighth of the picture each, and by another one all together |
 
 Lengths in pixels hold for pictures 28 wide, as MNIST's, and grow with the picture. Uniform unless a normal is named.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -24,10 +27,13 @@ from unwarp.maps import LinearMap, Map
 from unwarp.transforms import Affine, Rotation, ThinPlateSpline
 from unwarp.warping import warp
 
-DISTORTIONS = ("r", "rts", "p", "e", "tc")
-_CANVAS = {"r": 1.0, "rts": 42 / 28, "p": 1.0, "e": 1.0, "tc": 60 / 28}
+DISTORTIONS = ("r", "rts", "p", "e", "tc", "h")
+_CANVAS = {"r": 1.0, "rts": 42 / 28, "p": 1.0, "e": 1.0, "tc": 60 / 28, "h": 1.0}
+# In half extents of the picture.
+_CORNER_NOISE = 0.25
 _PAPER_WIDTH = 28
 _TRIES = 100
+_CORNERS = torch.tensor([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
 
 
 class Distorted(NamedTuple):
@@ -108,29 +114,30 @@ class Distortion:
         return self._in_pixels(zoom @ turn @ LinearMap(move[:, :2]))
 
     def _draw_p(self, count: int, generator: torch.Generator) -> Map:
-        device = generator.device
-        corners = torch.tensor([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]], device=device)
+        corners = _CORNERS.to(generator.device)
         half = self._extent(self.in_size, corners) / 2
-        moved = torch.empty(count, 4, 2, device=device)
-        missing = torch.ones(count, dtype=torch.bool, device=device)
-        # Corners that cross make a picture no camera could take; they are drawn again.
-        for _ in range(_TRIES):
-            left = int(missing.sum())
-            if left == 0:
-                break
+
+        def moved(left: int) -> Tensor:
             scale = _uniform((left, 1, 1), 0.75, 1.0, generator)
-            noise = 5 * self.unit * torch.randn(left, 4, 2, generator=generator, device=device)
-            moved[missing] = scale * half * corners + noise
-            missing = ~_convex(moved)
-        else:
-            raise RuntimeError(f"distortion p: no convex quadrilateral in {_TRIES} draws")
-        from_canvas = moved / (self._extent(self.size, corners) / 2)
+            return scale * half * corners + 5 * self.unit * _normal((left, 4, 2), generator)
+
+        from_canvas = _draw_convex(count, moved) / (self._extent(self.size, corners) / 2)
         return _homography(from_canvas, corners.expand(count, 4, 2))
+
+    def _draw_h(self, count: int, generator: torch.Generator) -> Map:
+        corners = _CORNERS.to(generator.device)
+
+        def moved(left: int) -> Tensor:
+            noise = _normal((left, 4, 2), generator) + _normal((left, 1, 2), generator)
+            return corners + _CORNER_NOISE * noise
+
+        in_canvas = corners * self._extent(self.in_size, corners) / self._extent(self.size, corners)
+        return _homography(in_canvas.expand(count, 4, 2), _draw_convex(count, moved))
 
     def _draw_e(self, count: int, generator: torch.Generator) -> Map:
         spline = ThinPlateSpline((4, 4)).to(generator.device)
         scale = _uniform((count, 1), 0.75, 1.0, generator)
-        noise = 1.5 * self.unit * torch.randn(count, 16, 2, generator=generator, device=generator.device)
+        noise = 1.5 * self.unit * _normal((count, 16, 2), generator)
         offsets = noise / (self._extent(self.size, noise) / 2)
         zoom = Affine()(Affine().identity.to(scale) / scale)
         return self._in_pixels(zoom) @ spline(offsets.flatten(1))
@@ -155,6 +162,24 @@ class Distortion:
         outward = torch.cat([self._extent(self.size, matrix) / 2, matrix.new_ones(1)])
         inward = 2 / self._extent(self.in_size, matrix)
         return LinearMap(matrix * outward * inward.unsqueeze(-1))
+
+
+def _draw_convex(count: int, draw: Callable[[int], Tensor]) -> Tensor:
+    """`count` convex quadrilaterals `[count, 4, 2]` of those that `draw` gives.
+
+    Corners that cross make a picture no camera could take; they are drawn again.
+    """
+    found = draw(count)
+    for _ in range(_TRIES):
+        crossed = ~_convex(found)
+        if not crossed.any():
+            return found
+        found[crossed] = draw(int(crossed.sum()))
+    raise RuntimeError(f"distortion: no convex quadrilateral in {_TRIES} draws")
+
+
+def _normal(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    return torch.randn(shape, generator=generator, device=generator.device)
 
 
 def _uniform(shape: tuple[int, ...], low: float, high: float, generator: torch.Generator) -> Tensor:

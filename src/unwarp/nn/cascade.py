@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from unwarp.checks import check_positive
 from unwarp.maps import LinearMap, Map
 from unwarp.nn.spatial_transformer import SpatialTransformer
 
@@ -34,19 +35,22 @@ class Cascade(nn.Module):
         passes: how often they are gone through. One transformer and four passes is the paper's IC-STN-4, whose passes
             share one localization network. With more than one, the first pass sees the whole image at the size of the
             last transformer, as the others do: one network for all wants one size.
+        window: width and height of the part of the image, around its centre, that the first transformer sees. What lies
+            around it is there for the later ones: no corner is lost to a crop that was made too early.
 
     Raises:
-        ValueError: for no transformer, or `passes` under 1.
+        ValueError: for no transformer, `passes` under 1, or a window that is not over 0.
     """
 
-    def __init__(self, transformers: Sequence[SpatialTransformer], passes: int = 1) -> None:
+    def __init__(self, transformers: Sequence[SpatialTransformer], passes: int = 1, *, window: float = 1.0) -> None:
         super().__init__()
         if not transformers:
             raise ValueError("transformers: wanted at least one, got none")
         if passes < 1:
             raise ValueError(f"passes: wanted at least 1, got {passes}")
+        check_positive("window", window)
         self.transformers = nn.ModuleList(transformers)
-        self.passes = passes
+        self.passes, self.window = passes, window
 
     def forward(self, image: Tensor) -> Tensor:
         """The image `[N, C, *in]` in canonical pose, `[N, C, *size]`, with the size of the last transformer."""
@@ -54,21 +58,23 @@ class Cascade(nn.Module):
 
     def align(self, image: Tensor) -> Cascaded:
         """The warped image with what led to it."""
-        seen, thetas, pulls = self._first_sight(image), [], []
+        start = self._start(image)
+        last = self.transformers[-1]
+        assert isinstance(last, SpatialTransformer)
+        whole = self.window == 1 and (self.passes == 1 or last.size in (None, tuple(image.shape[2:])))
+        seen = image if whole else last.warp(image, start)
+        thetas, pulls = [], []
         for _ in range(self.passes):
             for transformer in self.transformers:
                 assert isinstance(transformer, SpatialTransformer)
                 theta, step = transformer.locate(seen)
                 thetas.append(theta)
-                pulls.append(pulls[-1] @ step if pulls else step)
+                before = pulls[-1] if pulls else None if self.window == 1 else start
+                pulls.append(step if before is None else before @ step)
                 seen = transformer.warp(image, pulls[-1])
         return Cascaded(seen, tuple(thetas), tuple(pulls))
 
-    def _first_sight(self, image: Tensor) -> Tensor:
-        last = self.transformers[-1]
-        assert isinstance(last, SpatialTransformer)
-        if self.passes == 1 or last.size in (None, tuple(image.shape[2:])):
-            return image
+    def _start(self, image: Tensor) -> Map:
         ndim = image.ndim - 2
-        identity = torch.eye(ndim, ndim + 1, device=image.device).expand(image.shape[0], -1, -1)
-        return last.warp(image, LinearMap(identity))
+        zoom = self.window * torch.eye(ndim, ndim + 1, device=image.device)
+        return LinearMap(zoom.expand(image.shape[0], -1, -1))

@@ -28,7 +28,7 @@ class DataOptions(_Checked):
         "digits",
         "digits, mnist, mnist-sequences, birds, a folder with a sub-folder of pictures per class, or a file .npz",
     )
-    distortion: Literal["none", "r", "rts", "p", "e", "tc", "extruded"] = option(
+    distortion: Literal["none", "r", "rts", "p", "e", "tc", "h", "extruded"] = option(
         "none",
         "what to do to every picture: none, or a distortion of the paper (see the guide); extruded makes a volume",
     )
