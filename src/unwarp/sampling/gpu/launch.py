@@ -13,8 +13,9 @@ from unwarp.sampling.gpu import image as image_kernels
 from unwarp.sampling.gpu import kernels
 from unwarp.sampling.modes import taps_of
 
-# Samples, or pixels, of a program: four warps, with two of them per thread where only one value is kept of each.
+# Samples of a program of four warps: two per thread, or one where it reads so many pixels that registers run short.
 _BLOCK = 256
+_BLOCK_OF_MANY_TAPS = 128
 _BLOCK_OF_PIXELS = 128
 # So many channels of a pixel are gathered at once.
 _MOST_CHANNELS = 8
@@ -33,7 +34,8 @@ def read(
     out = image.new_empty(coordinates.shape[0], image.shape[1], *size)
     if not out.numel():
         return out
-    kernels.read[_grid(out)](
+    how = _how(image, coordinates, linear, mode, padding)
+    kernels.read[_grid(out, how)](
         image,
         coordinates,
         image if fill is None else fill,
@@ -42,10 +44,9 @@ def read(
         *coordinates.stride()[:3],
         *_filling(fill),
         *_sizes(image, out),
-        **_how(image, coordinates, linear, mode, padding),
+        **how,
         FILLED=fill is not None,
         INDEX=_index(image, out, coordinates),
-        BLOCK=_BLOCK,
     )
     return out
 
@@ -64,11 +65,12 @@ def grad_coordinates(
         return torch.zeros_like(coordinates, memory_format=torch.contiguous_format)
     gradient = grad_out.flatten(2)
     result = torch.empty_like(coordinates, memory_format=torch.contiguous_format)
+    how = _how(image, coordinates, linear, mode, padding)
     if linear:
-        blocks = triton.cdiv(gradient.shape[2], _BLOCK)
+        blocks = triton.cdiv(gradient.shape[2], how["BLOCK"])
         wide = _computing_dtype(image, coordinates)
         result = torch.empty(result.shape[0], blocks, *result.shape[1:], dtype=wide, device=result.device)
-    kernels.grad_coordinates[_grid(grad_out)](
+    kernels.grad_coordinates[_grid(grad_out, how)](
         image,
         gradient,
         coordinates,
@@ -79,10 +81,9 @@ def grad_coordinates(
         *coordinates.stride()[:3],
         *_filling(fill),
         *_sizes(image, grad_out),
-        **_how(image, coordinates, linear, mode, padding),
+        **how,
         FILLED=fill is not None,
         INDEX=_index(image, gradient, coordinates),
-        BLOCK=_BLOCK,
     )
     return result.sum(1, dtype=torch.float64).to(coordinates.dtype) if linear else result
 
@@ -157,7 +158,7 @@ def _scatter(
     how: dict[str, Any],
 ) -> None:
     gradient = grad_out.flatten(2)
-    image_kernels.scatter[_grid(grad_out)](
+    image_kernels.scatter[_grid(grad_out, how)](
         gradient,
         coordinates,
         result,
@@ -176,7 +177,6 @@ def _scatter(
         GATHERS=gathers,
         LIMBS=limbs,
         INDEX=_index(result, gradient, coordinates),
-        BLOCK=_BLOCK,
     )
 
 
@@ -196,11 +196,12 @@ def _how(image: Tensor, coordinates: Tensor, linear: bool, mode: str, padding: S
         "PADDING": tuple(reversed(padding)),
         "PRECISION": 2 * torch.finfo(coordinates.dtype).eps,
         "W": tl.float64 if _computing_dtype(image, coordinates) == torch.float64 else tl.float32,
+        "BLOCK": _BLOCK if taps_of(mode) ** ndim <= 16 else _BLOCK_OF_MANY_TAPS,
     }
 
 
-def _grid(out: Tensor) -> tuple[int]:
-    return (out.shape[0] * triton.cdiv(math.prod(out.shape[2:]), _BLOCK),)
+def _grid(out: Tensor, how: dict[str, Any]) -> tuple[int]:
+    return (out.shape[0] * triton.cdiv(math.prod(out.shape[2:]), how["BLOCK"]),)
 
 
 def _spatial(tensor: Tensor) -> tuple[int, ...]:
