@@ -1,4 +1,4 @@
-"""Compile the kernels for GPUs, without a GPU: `python tools/compile_kernels.py [--arch 90] [--all]`.
+"""Compile the kernels for GPUs, without a GPU: `python tools/compile_kernels.py [--arch 90] [--most]`.
 
 Every launch of `unwarp.sampling.gpu.launch` is made on tensors of the CPU, and stops once its kernel is compiled to
 machine code; prints a line for each: its registers, its stack (what does not fit them), its shared memory, the time.
@@ -9,7 +9,6 @@ import re
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +19,6 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import JITFunction, driver
 
 from unwarp.sampling.gpu import launch
-from unwarp.sampling.modes import MODES
 
 _DUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
 
@@ -36,14 +34,21 @@ class Case(NamedTuple):
     deterministic: bool = True
 
 
-FEW = (
-    Case(2),
+FEW = (Case(2), Case(3, kind="points", padding="reflection", dtype=torch.float16, deterministic=False))
+MOST = (
+    *FEW,
     Case(3),
-    Case(2, kind="projective", padding="border", deterministic=False),
-    Case(3, kind="points", padding="reflection", dtype=torch.float16),
-    Case(2, "cubic", padding="constant", dtype=torch.float64),
     Case(1, "spline2", padding="wrap", dtype=torch.bfloat16),
     Case(2, "nearest", dtype=torch.uint8),
+    Case(2, "linear", "projective", "constant"),
+    Case(2, "cubic", padding="border", deterministic=False),
+    Case(2, "spline3", "points", "constant", torch.float64),
+    Case(2, "spline4", "projective"),
+    Case(2, "spline5", padding="wrap", dtype=torch.bfloat16),
+    Case(3, "linear", "projective", "border", torch.bfloat16),
+    Case(3, "linear", "points", "wrap", torch.float64),
+    Case(3, "cubic", padding="constant"),
+    Case(3, "spline3", "points", "reflection", torch.float16, deterministic=False),
 )
 
 
@@ -66,31 +71,22 @@ class Target:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--arch", type=int, default=90, help="compute capability, 80 for 8.0")
-    parser.add_argument("--all", action="store_true", help="every mode, kind of coordinates and number of axes")
+    parser.add_argument(
+        "--most", action="store_true", help="every mode, padding and type, though not all of their combinations"
+    )
     arguments = parser.parse_args()
     driver.set_active(Target(arguments.arch))
 
-    compiled: dict[str, Any] = {}
-    begin = time.perf_counter()
-
     def compile_only(self: JITFunction[Any], *args: Any, warmup: bool, **options: Any) -> None:
-        nonlocal begin
         begin = time.perf_counter()
-        compiled[self.fn.__name__] = run(self, *args, warmup=True, **options)
-        resources = _resources(compiled[self.fn.__name__].asm["cubin"])
-        print(f"  {self.fn.__name__:<17} {resources}  {time.perf_counter() - begin:5.1f} s", flush=True)
+        compiled = run(self, *args, warmup=True, **options)
+        seconds = time.perf_counter() - begin
+        print(f"  {self.fn.__name__:<17} {_resources(compiled.asm['cubin'])}  {seconds:5.1f} s", flush=True)
 
     run, JITFunction.run = JITFunction.run, compile_only
-    for case in _all() if arguments.all else FEW:
+    for case in MOST if arguments.most else FEW:
         print(f"sm_{arguments.arch} {case.ndim}-D {case.mode} {case.kind} {case.padding} {case.dtype}", flush=True)
         _launch(case)
-
-
-def _all() -> Iterator[Case]:
-    for ndim in (1, 2, 3):
-        for mode in MODES:
-            for kind in ("affine", "projective", "points"):
-                yield Case(ndim, mode, kind)
 
 
 def _launch(case: Case) -> None:
@@ -115,7 +111,8 @@ def _resources(cubin: bytes) -> str:
         file.write(cubin)
         file.flush()
         text = subprocess.run([_DUMP, "-res-usage", file.name], capture_output=True, text=True, check=True).stdout
-    return "  ".join(f"{name} {found[1]:>4}" for name in ("REG", "STACK", "SHARED") if (found := re.search(rf"{name}:(\d+)", text)))
+    found = {name: re.search(rf"{name}:(\d+)", text) for name in ("REG", "STACK", "SHARED")}
+    return "  ".join(f"{name} {match[1]:>4}" for name, match in found.items() if match)
 
 
 if __name__ == "__main__":

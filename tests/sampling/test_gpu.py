@@ -111,7 +111,7 @@ def test_aligned_samples_are_the_pixels_bit_for_bit() -> None:
         image = (255 * torch.rand(1, 1, 17, 17, device=DEVICE)).to(dtype)
         for mode in ("linear", "cubic", "nearest"):
             found = launch.read(image, turned.to(DEVICE), (17, 17), True, mode, ("wrap",) * 2, None)
-            wanted = torch.cat([image, image.rot90(-1, (2, 3)), image.roll(-1, 3)])
+            wanted = torch.cat([image, image.rot90(1, (2, 3)), image.roll(-1, 3)])
             assert torch.equal(found, wanted)
 
 
@@ -152,7 +152,10 @@ def test_maps_that_cannot_be_gathered_are_scattered(dtype: torch.dtype) -> None:
 def test_the_order_of_the_samples_changes_no_bit(dtype: torch.dtype) -> None:
     torch.use_deterministic_algorithms(True)
     try:
-        image, points = torch.zeros(1, 2, 3, 4, dtype=dtype, device=DEVICE), torch.rand(1, 300, 2, device=DEVICE) * 2 - 1
+        image, points = (
+            torch.zeros(1, 2, 3, 4, dtype=dtype, device=DEVICE),
+            torch.rand(1, 300, 2, device=DEVICE) * 2 - 1,
+        )
         grad_out, order = torch.randn(1, 2, 300, dtype=dtype, device=DEVICE), torch.randperm(300, device=DEVICE)
         results = [
             launch.grad_image(g.unflatten(2, (20, 15)), p, image, False, "cubic", ("border", "wrap"))
@@ -208,11 +211,11 @@ def test_strided_arguments_are_read_where_they_lie() -> None:
         assert torch.equal(found, launch.read(view.contiguous(), maps, (4, 5), *how, None))
     gradient = torch.randn(1, 3, 1, 1, device=DEVICE).expand(2, 3, 4, 5)
     transposed = maps.transpose(1, 2).contiguous().transpose(1, 2)
-    for given in (gradient, torch.randn(2, 4, 5, 3, device=DEVICE).movedim(-1, 1)):
+    for values in (gradient, torch.randn(2, 4, 5, 3, device=DEVICE).movedim(-1, 1)):
         for operator in (launch.grad_image, launch.grad_coordinates):
             rest = (maps, views[1], *how) if operator is launch.grad_image else (views[1], maps, *how, None)
             same = [transposed if value is maps else value for value in rest]
-            assert torch.equal(operator(given, *same), operator(given.contiguous(), *rest))
+            assert torch.equal(operator(values, *same), operator(values.contiguous(), *rest))
 
 
 def test_offsets_of_64_bits_read_the_same(monkeypatch: pytest.MonkeyPatch, deterministic: bool) -> None:
@@ -226,7 +229,9 @@ def test_offsets_of_64_bits_read_the_same(monkeypatch: pytest.MonkeyPatch, deter
         how = (kind == "near", "linear", ("zeros", "reflection", "zeros"))
         for index in (tl.int32, tl.int64):
             monkeypatch.setattr(launch, "_index", lambda *_, index=index: index)
-            results.append((launch.read(image, at, (3, 2, 4), *how, None), launch.grad_image(grad_out, at, image, *how)))
+            results.append(
+                (launch.read(image, at, (3, 2, 4), *how, None), launch.grad_image(grad_out, at, image, *how))
+            )
     for narrow, wide in (results[:2], results[2:]):
         assert torch.equal(narrow[0], wide[0])
         torch.testing.assert_close(narrow[1], wide[1])
@@ -290,15 +295,76 @@ def test_triton_is_imported_when_it_is_needed() -> None:
 
 @pytest.mark.parametrize("arch", [90])
 def test_compiles(arch: int, tmp_path: Path) -> None:
-    lines = run(str(TOOL), "--arch", str(arch), TRITON_CACHE_DIR=str(tmp_path)).splitlines()
-    assert {line.split()[0] for line in lines} == {f"sm_{arch}", *KERNELS}
+    check_compiled(arch, run(str(TOOL), "--arch", str(arch), TRITON_CACHE_DIR=str(tmp_path)))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("arch", [75, 80, 90])
-def test_compiles_everywhere_for(arch: int, tmp_path: Path) -> None:
-    lines = run(str(TOOL), "--arch", str(arch), "--most", TRITON_CACHE_DIR=str(tmp_path)).splitlines()
-    assert {line.split()[0] for line in lines} == {f"sm_{arch}", *KERNELS}
+@pytest.mark.parametrize("arch", [80, 90])
+def test_compiles_for_all_modes_and_paddings(arch: int, tmp_path: Path) -> None:
+    check_compiled(arch, run(str(TOOL), "--arch", str(arch), "--most", TRITON_CACHE_DIR=str(tmp_path)))
 
 
-KERNELS = ("read", "grad_coordinates", "prepare", "scatter", "finish")
+def check_compiled(arch: int, text: str) -> None:
+    names = ("read", "grad_coordinates", "prepare", "scatter", "finish")
+    assert {line.split()[0] for line in text.splitlines()} == {f"sm_{arch}", *names}
+
+
+@on_a_gpu
+@pytest.mark.parametrize("mode", ["nearest", "linear", "cubic", "spline2"])
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+@given(data=st.data())
+@settings(max_examples=25)
+def test_a_gpu_computes_what_the_reference_does(mode: str, ndim: int, data: st.DataObject) -> None:
+    extents = (1, 2, 5, 16, 33) if ndim == 3 else (1, 2, 17, 64, 200)
+    case = on_device(draw(data, mode, ndim, extents=extents, channels=(0, 1, 3, 8, 21)))
+    torch.use_deterministic_algorithms(data.draw(st.booleans()))
+    try:
+        check(launch, case)
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+@on_a_gpu
+@pytest.mark.parametrize("kind", ["near", "far", "singular", "projective", "grid"])
+@pytest.mark.parametrize("size", [(128, 200), (40, 50, 60)])
+def test_a_gpu_gives_the_same_bits_again(kind: str, size: tuple[int, ...]) -> None:
+    coordinates = coordinates_of(kind, 4, size, torch.float32).cuda()
+    image, grad_out = torch.randn(2, 3, *size, device="cuda"), torch.randn(4, 3, *size, device="cuda")
+    how = ("grid" not in kind, "linear", ("zeros",) * len(size))
+    torch.use_deterministic_algorithms(True)
+    try:
+        first, *others = (
+            (
+                launch.read(image, coordinates, size, *how, None),
+                launch.grad_image(grad_out, coordinates, image, *how),
+                launch.grad_coordinates(grad_out, image, coordinates, *how, None),
+            )
+            for _ in range(5)
+        )
+    finally:
+        torch.use_deterministic_algorithms(False)
+    for other in others:
+        assert all(torch.equal(a, b) for a, b in zip(first, other, strict=True))
+
+
+@on_a_gpu
+def test_derivatives_compile_and_vmap_on_a_gpu(deterministic: bool) -> None:
+    image = torch.randn(1, 1, 4, 5, dtype=torch.float64, device="cuda", requires_grad=True)
+    grid = (2 * torch.rand(1, 3, 4, 2, dtype=torch.float64, device="cuda") - 1).requires_grad_()
+    assert torch.autograd.gradcheck(sample, (image, grid), nondet_tol=0 if deterministic else 1e-12)
+    if not deterministic:  # the second derivative with respect to a grid is the reference's, whose scatters are not
+        assert torch.autograd.gradgradcheck(sample, (image, grid), nondet_tol=1e-12)
+    compiled = torch.compile(sample, fullgraph=True, dynamic=True)
+    torch.testing.assert_close(compiled(image, grid), sample(image, grid))
+    together = torch.func.vmap(sample)(image.unsqueeze(1), grid.unsqueeze(1))
+    torch.testing.assert_close(together.squeeze(1), sample(image, grid))
+
+
+@on_a_gpu
+def test_a_gpu_reads_beyond_32_bits() -> None:
+    if torch.cuda.mem_get_info()[0] < 6 * 2**30:
+        pytest.skip("needs 6 GiB of free memory")
+    image = torch.zeros(1, 1, 2**16, 2**15 + 8, dtype=torch.uint8, device="cuda")
+    image[0, 0, -1, -1] = 200
+    corner = torch.tensor([[[0.0, 0, 1 - 1 / (2**15 + 8)], [0, 0, 1 - 1 / 2**16]]], device="cuda")
+    assert launch.read(image, corner, (1, 1), True, "linear", ("zeros",) * 2, None).item() == 200

@@ -144,7 +144,7 @@ def grad_coordinates(
     at = coordinates + pull * at_map
     strides = (at_map, at_row, at_column)
     positions = locate(at, strides, samples, mask, in_size, out_size, LINEAR, PROJECTIVE, INDEX, W)
-    offsets, weights, slopes, inside, finite = find_taps(
+    offsets, weights, slopes, _, finite = find_taps(
         positions, in_size, (image_x, image_y, image_z), PRECISION, MODE, PADDING, INDEX, W
     )
     source = image + pull // maps * image_n
