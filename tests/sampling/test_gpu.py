@@ -21,14 +21,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tests.sampling.cases import Case, Poison, check, coordinates_of, draw
 from unwarp.sampling import MODES, gpu, reference, sample
 
-pytestmark = [
-    pytest.mark.skipif(not gpu.AVAILABLE, reason="Triton is not installed"),
-    # NumPy, in which kernels are interpreted, tells of what a GPU computes silently.
-    pytest.mark.filterwarnings("ignore:(invalid value|divide by zero|overflow):RuntimeWarning"),
-]
-if gpu.AVAILABLE:
-    from unwarp.sampling.gpu import launch
-
+launch: Any = pytest.importorskip("unwarp.sampling.gpu.launch", reason="Triton is not installed")
+# NumPy, in which kernels are interpreted, tells of what a GPU computes silently.
+pytestmark = pytest.mark.filterwarnings("ignore:(invalid value|divide by zero|overflow):RuntimeWarning")
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 TOOL = Path(__file__).parents[2] / "tools" / "compile_kernels.py"
 on_a_gpu = pytest.mark.skipif(DEVICE == "cpu", reason="needs a GPU")
@@ -42,7 +37,7 @@ def deterministic(request: pytest.FixtureRequest) -> Iterator[bool]:
 
 
 def on_device(case: Case) -> Case:
-    return Case(*(value.to(DEVICE) if isinstance(value, Tensor) else value for value in case))
+    return case._replace(**{k: v.to(DEVICE) for k, v in case._asdict().items() if isinstance(v, Tensor)})
 
 
 @pytest.mark.parametrize("ndim", [1, 2, 3])

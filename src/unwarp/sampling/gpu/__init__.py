@@ -1,6 +1,7 @@
 """The sampler on GPUs, by Triton kernels: which cases they take, and the operators.
 
-Triton comes with builds of torch for CUDA on Linux. It is imported when the first tensor of a GPU is sampled.
+Triton comes with builds of torch for CUDA on Linux. It is imported when the first tensor of a GPU is sampled, and
+launches on the current device, which the operators make that of the tensors.
 """
 
 import warnings
@@ -44,7 +45,8 @@ def read(
         return reference.read(image, coordinates, size, linear, mode, padding, fill)
     from unwarp.sampling.gpu import launch
 
-    return launch.read(image, coordinates, size, linear, mode, padding, fill)
+    with torch.cuda.device(image.device):
+        return launch.read(image, coordinates, size, linear, mode, padding, fill)
 
 
 def grad_image(
@@ -59,7 +61,8 @@ def grad_image(
     _want_written(like, coordinates, mode)
     from unwarp.sampling.gpu import launch
 
-    return launch.grad_image(grad_out, coordinates, like, linear, mode, padding)
+    with torch.cuda.device(like.device):
+        return launch.grad_image(grad_out, coordinates, like, linear, mode, padding)
 
 
 def grad_coordinates(
@@ -75,7 +78,8 @@ def grad_coordinates(
     _want_written(image, coordinates, mode)
     from unwarp.sampling.gpu import launch
 
-    return launch.grad_coordinates(grad_out, image, coordinates, linear, mode, padding, fill)
+    with torch.cuda.device(image.device):
+        return launch.grad_coordinates(grad_out, image, coordinates, linear, mode, padding, fill)
 
 
 def _want_written(image: Tensor, coordinates: Tensor, mode: str) -> None:

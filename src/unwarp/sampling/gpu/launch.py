@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-import triton
 import triton.language as tl
 from torch import Tensor
 
@@ -67,7 +66,7 @@ def grad_coordinates(
     result = torch.empty_like(coordinates, memory_format=torch.contiguous_format)
     how = _how(image, coordinates, linear, mode, padding)
     if linear:
-        blocks = triton.cdiv(gradient.shape[2], how["BLOCK"])
+        blocks = _pieces(gradient.shape[2], how["BLOCK"])
         wide = _computing_dtype(image, coordinates)
         result = torch.empty(result.shape[0], blocks, *result.shape[1:], dtype=wide, device=result.device)
     kernels.grad_coordinates[_grid(grad_out, how)](
@@ -130,14 +129,14 @@ def _exactly(grad_out: Tensor, coordinates: Tensor, like: Tensor, gathers: bool,
     shared |= {"GATHERS": gathers, "LIMBS": limbs}
 
     values = max(like[0].numel(), gradient.numel() // like.shape[0])
-    image_kernels.prepare[(like.shape[0] * triton.cdiv(values, _BLOCK),)](
+    image_kernels.prepare[(like.shape[0] * _pieces(values, _BLOCK),)](
         gradient, coordinates, fixed, limits, scatters, *places, *sizes, *counts, gradient.shape[2], **shared,
         BLOCK=_BLOCK,
     )  # fmt: skip
     _scatter(grad_out, coordinates, like, fixed, limits, scatters, bits, gathers, limbs, how)
     result = torch.empty_like(like, memory_format=torch.contiguous_format)
-    at_once = min(triton.next_power_of_2(like.shape[1]), _MOST_CHANNELS)
-    blocks = triton.cdiv(like[0, 0].numel(), _BLOCK_OF_PIXELS) * triton.cdiv(like.shape[1], at_once)
+    at_once = min(1 << (like.shape[1] - 1).bit_length(), _MOST_CHANNELS)
+    blocks = _pieces(like[0, 0].numel(), _BLOCK_OF_PIXELS) * _pieces(like.shape[1], at_once)
     image_kernels.finish[(like.shape[0] * blocks,)](
         gradient, coordinates, fixed, limits, scatters, result, *places, *sizes, *counts, bits, **shared,
         MODE=how["MODE"], INDEX=_index(result, gradient, coordinates), BLOCK=_BLOCK_OF_PIXELS, CHANNELS=at_once,
@@ -201,7 +200,7 @@ def _how(image: Tensor, coordinates: Tensor, linear: bool, mode: str, padding: S
 
 
 def _grid(out: Tensor, how: dict[str, Any]) -> tuple[int]:
-    return (out.shape[0] * triton.cdiv(math.prod(out.shape[2:]), how["BLOCK"]),)
+    return (out.shape[0] * _pieces(math.prod(out.shape[2:]), how["BLOCK"]),)
 
 
 def _spatial(tensor: Tensor) -> tuple[int, ...]:
@@ -228,3 +227,7 @@ def _index(*tensors: Tensor) -> tl.dtype:
     """The type of offsets within one image, or what is of one map."""
     most = max(sum((n - 1) * abs(s) for n, s in zip(t.shape[1:], t.stride()[1:], strict=True)) for t in tensors)
     return tl.int64 if most >= 2**31 - _BLOCK else tl.int32
+
+
+def _pieces(length: int, of: int) -> int:
+    return -(-length // of)
