@@ -247,6 +247,8 @@ def scatter(
     scale = 1.0
     if LIMBS > 0:
         exponent, finite_limit = exponent_of(tl.load(limits + n), W)
+        if finite_limit == 0:  # no whole number says so; `finish` does
+            return
         scale = power_of_two(exponent, W)
         fraction = power_of_two(bits, W)
 
@@ -273,7 +275,6 @@ def scatter(
             if LIMBS == 0:
                 tl.atomic_add(to, value, mask=reached, sem="relaxed")
             else:
-                reached = reached & finite_limit
                 value = value * fraction
                 whole = value.to(tl.int64)
                 tl.atomic_add(to, whole, mask=reached, sem="relaxed")
