@@ -87,11 +87,11 @@ _SPLINE = unwarp.ThinPlateSpline((4, 4))
 
 
 def _unwarp_spline(image: Tensor, theta: Tensor, size: Size) -> Tensor:
-    return unwarp.warp(image, _SPLINE(theta), size)
+    return unwarp.warp(image, _SPLINE.to(theta.device)(theta), size)
 
 
 def _torch_spline(image: Tensor, theta: Tensor, size: Size) -> Tensor:
-    return F.grid_sample(image, _SPLINE(theta).grid(size), align_corners=False)
+    return F.grid_sample(image, _SPLINE.to(theta.device)(theta).grid(size), align_corners=False)
 
 
 def _unwarp_shrunk(image: Tensor, matrix: Tensor, size: Size) -> Tensor:

@@ -1,6 +1,6 @@
 """How fast is a warp? Ours against torch, kornia, MONAI, deepali, torch-interpol, OpenCV and SciPy, in one run.
 
-    python -m benchmarks.sampling [--threads N] [--seconds S] [--cases NAME,NAME] [--compiled]
+    python -m benchmarks.sampling [--threads N] [--seconds S] [--cases NAME,NAME] [--compiled] [--device cuda]
 
 Prints a table and writes it, with the machine and the versions, to benchmarks/results/. All contestants compute the
 same numbers, which is checked first. Beside each forward pass stand a copy of the image, the limit of any of them, and
@@ -65,6 +65,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0, help="per case and workload")
     parser.add_argument("--cases", default=",".join(CASES), help="comma-separated")
     parser.add_argument("--compiled", action="store_true", help="torch.compile as well; takes minutes to compile")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="cuda: against torch alone")
     arguments = parser.parse_args()
     names = arguments.cases.split(",")
     for name in names:
@@ -77,28 +78,30 @@ def main() -> None:
         for workload in WORKLOADS:
             if workload.startswith("grid") and (CASES[name].kind != "affine" or len(CASES[name].shape) == 3):
                 continue  # a grid is a grid, wherever it came from; torch has none for lines
-            calls = _calls(CASES[name], workload, arguments.compiled)
+            calls = _calls(CASES[name], workload, arguments.compiled, torch.device(arguments.device))
             seconds = medians(calls, seconds=arguments.seconds)
             rows.append({"case": name, "shape": CASES[name].shape, "workload": workload, "seconds": seconds})
             print(_line(rows[-1]), flush=True)
 
-    about = machine() | {"kernels": cpu.chosen(), "versions": {name: _version(name) for name in PACKAGES}}
+    on_gpu = arguments.device == "cuda"
+    kernels = f"Triton on {torch.cuda.get_device_name()}" if on_gpu else cpu.chosen()
+    about = machine() | {"kernels": kernels, "versions": {name: _version(name) for name in PACKAGES}}
     RESULTS.mkdir(exist_ok=True)
-    stem = RESULTS / f"sampling-cpu-{arguments.threads}"
+    stem = RESULTS / ("sampling-cuda" if on_gpu else f"sampling-cpu-{arguments.threads}")
     stem.with_suffix(".json").write_text(json.dumps({"machine": about, "rows": rows}, indent=1, ensure_ascii=False))
     stem.with_suffix(".md").write_text(_markdown(about, rows))
     print(f"written: {stem}.json, {stem}.md")
 
 
-def _calls(case: Case, workload: str, compiled: bool) -> dict[str, Callable[[], Any]]:
+def _calls(case: Case, workload: str, compiled: bool, device: torch.device) -> dict[str, Callable[[], Any]]:
     torch.manual_seed(0)
     ndim = len(case.shape) - 2
     size = case.size or case.shape[2:]
-    image = torch.rand(case.shape)
+    image = torch.rand(case.shape).to(device)
     if case.channels_last:
         image = image.contiguous(memory_format=torch.channels_last)
-    coordinates = _coordinates(case)
-    grad = torch.rand(*coordinates.shape[: 2 if case.kind == "crops" else 1], case.shape[1], *size)
+    coordinates = _coordinates(case).to(device)
+    grad = torch.rand(*coordinates.shape[: 2 if case.kind == "crops" else 1], case.shape[1], *size).to(device)
     if workload.startswith("grid"):
         grid = F.affine_grid(coordinates, list(case.shape), align_corners=False)
         return {
@@ -107,6 +110,8 @@ def _calls(case: Case, workload: str, compiled: bool) -> dict[str, Callable[[], 
         }
     calls: dict[str, Callable[[], Any]] = {}
     wanted = contestants(case.kind, ndim, compiled=compiled)
+    if device.type == "cuda":
+        wanted = {name: wanted[name] for name in ("unwarp", "torch", "torch compiled") if name in wanted}
     if case.shape[1] > 4:
         wanted.pop("opencv", None)  # interpolates more channels than 4 with coarser weights
     reference = wanted["torch"](image, coordinates, size)
@@ -123,7 +128,7 @@ def _calls(case: Case, workload: str, compiled: bool) -> dict[str, Callable[[], 
     if workload == "forward":
         out = torch.empty_like(image)
         calls["copy"] = lambda: out.copy_(image)
-        if case.kind == "affine":
+        if case.kind == "affine" and device.type == "cpu":
             calls["reads"] = reads(image, coordinates)
     return calls
 

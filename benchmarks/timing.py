@@ -18,6 +18,7 @@ def medians(contestants: Mapping[str, Callable[[], Any]], *, seconds: float, rou
     for name, call in contestants.items():
         start = time.perf_counter()
         call()
+        _finish()
         if time.perf_counter() - start > seconds:
             times[name].append(time.perf_counter() - start)
     contestants = {name: call for name, call in contestants.items() if not times[name]}
@@ -26,11 +27,16 @@ def medians(contestants: Mapping[str, Callable[[], Any]], *, seconds: float, rou
     for done in range(rounds):
         for name, call in contestants.items():
             call()  # whatever the one before left behind, in caches and in the allocator, is not this one's
+            _finish()
             start = time.perf_counter()
             call()
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
+            _finish()
             times[name].append(time.perf_counter() - start)
         if done >= 4 and time.perf_counter() - begin > seconds:
             break
     return {name: statistics.median(values) for name, values in times.items()}
+
+
+def _finish() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()

@@ -1,3 +1,4 @@
+import os
 import runpy
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,10 @@ from unwarp.transforms import (
     Transform,
     Translation,
 )
+
+# Without a GPU its kernels are interpreted. Triton looks at this when it is imported, whoever does it first.
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 # Drawn cases take as long as they take; the seed is fixed, so that a failure is the same everywhere.
 settings.register_profile("unwarp", deadline=None, derandomize=True, max_examples=40)

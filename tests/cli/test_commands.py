@@ -19,6 +19,7 @@ from unwarp.cli.train import _parse
 from unwarp.coordinates import to_normalized
 from unwarp.data import read_picture
 from unwarp.models import MODELS
+from unwarp.sampling import gpu
 from unwarp.tasks.options import ModelOptions, Options
 from unwarp.tasks.recipes import recipe_names, recipe_path
 from unwarp.tasks.run_folder import RunFolder
@@ -74,6 +75,7 @@ def test_info_says_what_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 0
     assert torch.__version__.partition("+")[0] in out
     assert "sampler" in out
+    assert ("Triton kernels on GPUs" if gpu.AVAILABLE else "no Triton") in out
 
 
 def test_recipes_have_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,15 +7,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 
-from unwarp.sampling import MODES, PADDINGS, cpu, reference
+from tests.sampling.cases import KINDS, check, coordinates_of, draw
+from unwarp.sampling import MODES, cpu, reference
 
 pytestmark = pytest.mark.skipif(not cpu.COMPILED, reason="installed without the compiled kernels")
 SETS = cpu.available()
-# Extents around the width of a vector and the length of a block of samples.
-extents = st.sampled_from([1, 2, 3, 7, 15, 16, 17, 33])
-KINDS = ("near", "far", "singular", "huge", "projective", "grid", "wild grid")
+# Around the width of a vector and the length of a block of samples.
+EXTENTS = (1, 2, 3, 7, 15, 16, 17, 33)
 
 
 @pytest.fixture(params=SETS)
@@ -25,50 +24,15 @@ def instruction_set(request: pytest.FixtureRequest) -> Iterator[str]:
     cpu.choose(SETS[0])
 
 
-def coordinates_of(kind: str, count: int, size: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    ndim = len(size)
-    if "grid" in kind:
-        points = 2.4 * torch.rand(count, torch.Size(size).numel(), ndim, dtype=dtype) - 1.2
-        if kind == "wild grid":
-            values = torch.tensor([float("nan"), float("inf"), -float("inf"), 1e30, -1e30, 5.0, -1.0, 1.0], dtype=dtype)
-            wild = torch.rand(points.shape) < 0.3
-            points = torch.where(wild, values[torch.randint(len(values), points.shape)], points)
-        return points
-    matrix = torch.eye(ndim + 1, dtype=dtype).repeat(count, 1, 1)
-    strength = {"near": 0.2, "far": 3.0, "singular": 0.0, "huge": 100.0, "projective": 0.4}[kind]
-    matrix = matrix * (kind != "singular") + strength * torch.randn(matrix.shape, dtype=dtype)
-    return matrix if kind == "projective" else matrix[:, :-1]
-
-
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("ndim", [1, 2, 3])
 @given(data=st.data())
 @settings(max_examples=50)
 def test_values_and_gradients_are_those_of_the_reference(mode: str, ndim: int, data: st.DataObject) -> None:
-    torch.manual_seed(data.draw(st.integers(0, 10_000)))
-    small = st.sampled_from([1, 2, 3, 5, 16]) if ndim == 3 else extents
-    in_size = tuple(data.draw(small) for _ in range(ndim))
-    out_size = tuple(data.draw(small) for _ in range(ndim))
-    images, maps = data.draw(st.sampled_from([0, 1, 2, 5])), data.draw(st.sampled_from([1, 2, 3]))
-    channels = data.draw(st.sampled_from([0, 1, 2, 3, 8, 16, 21]))
-    kind = data.draw(st.sampled_from(KINDS))
-    paddings = data.draw(st.sampled_from([("zeros", *PADDINGS[2:]), PADDINGS[1:]]))
-    padding = tuple(data.draw(st.sampled_from(paddings)) for _ in range(ndim))
-    fill = torch.randn(channels, dtype=torch.float64) if "constant" in padding else None
+    extents = (1, 2, 3, 5, 16) if ndim == 3 else EXTENTS
+    case = draw(data, mode, ndim, extents=extents, channels=(0, 1, 2, 3, 8, 16, 21))
     cpu.choose(data.draw(st.sampled_from(SETS)))
-
-    image = torch.randn(images, channels, *in_size, dtype=torch.float64)
-    coordinates = coordinates_of(kind, images * maps, out_size, torch.float64)
-    grad_out = torch.randn(images * maps, channels, *out_size, dtype=torch.float64)
-    how = ("grid" not in kind, mode, padding)
-    image.requires_grad_()
-    coordinates.requires_grad_()
-    wanted = reference.read(image, coordinates, out_size, *how, fill)
-    torch.testing.assert_close(cpu.read(image, coordinates, out_size, *how, fill), wanted.detach())
-    for_image, for_coordinates = torch.autograd.grad(wanted, (image, coordinates), grad_out, materialize_grads=True)
-    torch.testing.assert_close(cpu.grad_image(grad_out, coordinates, image, *how), for_image)
-    found = cpu.grad_coordinates(grad_out, image, coordinates, *how, fill)
-    torch.testing.assert_close(found, for_coordinates, atol=1e-6, rtol=1e-6)
+    check(cpu, case)
     cpu.choose(SETS[0])
 
 

@@ -18,7 +18,7 @@ def main(argv: Sequence[str]) -> None:
 
     from unwarp import __version__
     from unwarp.data.storage import data_folder
-    from unwarp.sampling import cpu
+    from unwarp.sampling import cpu, gpu
 
     rows = {"unwarp": __version__, "python": f"{platform.python_version()} on {platform.platform()}"}
     for part in _PARTS:
@@ -30,7 +30,10 @@ def main(argv: Sequence[str]) -> None:
     names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     rows["gpus"] = ", ".join(names) or "none"
     kernels = f"compiled kernels ({cpu.chosen()}) on the CPU" if cpu.COMPILED else "no compiled kernels"
-    rows["sampler"] = f"{kernels}, plain torch elsewhere"
+    elsewhere = (
+        "Triton kernels on GPUs, plain torch elsewhere" if gpu.AVAILABLE else "plain torch elsewhere (no Triton)"
+    )
+    rows["sampler"] = f"{kernels}, {elsewhere}"
     rows["data"] = f"{data_folder()}" + (" (UNWARP_DATA)" if os.environ.get("UNWARP_DATA") else "")
     width = max(map(len, rows))
     for name, text in rows.items():

@@ -130,4 +130,4 @@ def _background(fill: float | Tensor, constant: bool, image: Tensor) -> Tensor |
         raise ValueError(f"fill: wanted a finite number, got {fill}")
     if fill != 0 and not constant:
         raise ValueError("fill: wanted padding='constant' with it, got padding without it")
-    return torch.tensor([fill], dtype=torch.float64, device=image.device) if fill != 0 else None
+    return torch.full((1,), fill, dtype=torch.float64, device=image.device) if fill != 0 else None

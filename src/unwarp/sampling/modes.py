@@ -25,6 +25,12 @@ def spline_degree(mode: str) -> int | None:
     return int(mode[-1]) if mode.startswith("spline") else None
 
 
+def taps_of(mode: str) -> int:
+    """How many pixels a sample reads along each axis."""
+    degree = spline_degree(mode)
+    return {"nearest": 1, "linear": 2, "cubic": 4}[mode] if degree is None else degree + 1
+
+
 def taps(position: Tensor, tolerance: float, mode: str) -> list[tuple[Tensor, Tensor | None]]:
     """Pixel indices (integral, same dtype as `position`) and their weights (None for 1) along one axis.
 

@@ -14,7 +14,7 @@ import torch
 import torch.autograd.forward_ad as forward_ad
 from torch import Tensor
 
-from unwarp.sampling import cpu, onnx, reference
+from unwarp.sampling import cpu, gpu, onnx, reference
 
 _WORDS = "bool linear, str mode, str[] padding"
 _library = torch.library.Library("unwarp", "DEF")
@@ -26,6 +26,9 @@ _library.define(
 _library.impl("read", cpu.read, "CPU")
 _library.impl("grad_image", cpu.grad_image, "CPU")
 _library.impl("grad_coordinates", cpu.grad_coordinates, "CPU")
+_library.impl("read", gpu.read, "CUDA")
+_library.impl("grad_image", gpu.grad_image, "CUDA")
+_library.impl("grad_coordinates", gpu.grad_coordinates, "CUDA")
 
 
 def read(
@@ -42,7 +45,8 @@ def read(
     in_onnx = torch.compiler.is_exporting() and torch.onnx.is_in_onnx_export()
     if in_onnx and coordinates.ndim == 3:
         return onnx.read(*arguments)
-    if in_onnx or (image.device.type == "cpu" and cpu.COMPILED and not _has_tangent(image, coordinates, fill)):
+    has_kernel = cpu.COMPILED if image.device.type == "cpu" else gpu.supports(image, coordinates, mode)
+    if in_onnx or (has_kernel and not _has_tangent(image, coordinates, fill)):
         return _read(*arguments)
     return reference.read(*arguments)
 

@@ -1,0 +1,88 @@
+"""The sampler on GPUs, by Triton kernels: which cases they take, and the operators.
+
+Triton comes with builds of torch for CUDA on Linux. It is imported when the first tensor of a GPU is sampled, and
+launches on the current device, which the operators make that of the tensors.
+"""
+
+import warnings
+from collections.abc import Sequence
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor
+
+from unwarp.sampling import reference
+from unwarp.sampling.modes import taps_of
+
+# Every pixel that a sample reads is a piece of code: with more of them, compiling takes minutes.
+_MOST_TAPS = 64
+
+AVAILABLE = find_spec("triton") is not None
+if torch.version.cuda and not AVAILABLE:
+    warnings.warn("Triton is not installed: sampling on GPUs is correct, but slow", stacklevel=2)
+
+
+def supports(image: Tensor, coordinates: Tensor, mode: str) -> bool:
+    """Whether kernels do this: all but footprints, and splines of degree 4 and 5 in volumes."""
+    return image.is_cuda and AVAILABLE and _is_written(image, coordinates, mode)
+
+
+def _is_written(image: Tensor, coordinates: Tensor, mode: str) -> bool:
+    return coordinates.ndim == 3 and taps_of(mode) ** (image.ndim - 2) <= _MOST_TAPS
+
+
+def read(
+    image: Tensor,
+    coordinates: Tensor,
+    size: Sequence[int],
+    linear: bool,
+    mode: str,
+    padding: Sequence[str],
+    fill: Tensor | None,
+) -> Tensor:
+    """See `reference.read`, which does what is not supported."""
+    if not _is_written(image, coordinates, mode):
+        return reference.read(image, coordinates, size, linear, mode, padding, fill)
+    from unwarp.sampling.gpu import launch
+
+    with torch.cuda.device(image.device):
+        return launch.read(image, coordinates, size, linear, mode, padding, fill)
+
+
+def grad_image(
+    grad_out: Tensor,
+    coordinates: Tensor,
+    like: Tensor,
+    linear: bool,
+    mode: str,
+    padding: Sequence[str],
+) -> Tensor:
+    """See `launch.grad_image`. NotImplementedError for what is not supported."""
+    _want_written(like, coordinates, mode)
+    from unwarp.sampling.gpu import launch
+
+    with torch.cuda.device(like.device):
+        return launch.grad_image(grad_out, coordinates, like, linear, mode, padding)
+
+
+def grad_coordinates(
+    grad_out: Tensor,
+    image: Tensor,
+    coordinates: Tensor,
+    linear: bool,
+    mode: str,
+    padding: Sequence[str],
+    fill: Tensor | None,
+) -> Tensor:
+    """See `launch.grad_coordinates`. NotImplementedError for what is not supported."""
+    _want_written(image, coordinates, mode)
+    from unwarp.sampling.gpu import launch
+
+    with torch.cuda.device(image.device):
+        return launch.grad_coordinates(grad_out, image, coordinates, linear, mode, padding, fill)
+
+
+def _want_written(image: Tensor, coordinates: Tensor, mode: str) -> None:
+    # Only programs that were exported from the CPU come here with it; `ops.read` takes the reference.
+    if not _is_written(image, coordinates, mode):
+        raise NotImplementedError(f"gradients of an exported program on a GPU: not for footprints or {mode} in volumes")

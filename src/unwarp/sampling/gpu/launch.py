@@ -1,0 +1,233 @@
+"""Glue to the Triton kernels: tensors in, tensors out; no autograd, and no waiting for the device."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import triton.language as tl
+from torch import Tensor
+
+from unwarp.sampling.gpu import image as image_kernels
+from unwarp.sampling.gpu import kernels
+from unwarp.sampling.modes import taps_of
+
+# Samples of a program of four warps: two per thread, or one where it reads so many pixels that registers run short.
+_BLOCK = 256
+_BLOCK_OF_MANY_TAPS = 128
+_BLOCK_OF_PIXELS = 128
+# So many channels of a pixel are gathered at once.
+_MOST_CHANNELS = 8
+
+
+def read(
+    image: Tensor,
+    coordinates: Tensor,
+    size: Sequence[int],
+    linear: bool,
+    mode: str,
+    padding: Sequence[str],
+    fill: Tensor | None,
+) -> Tensor:
+    """See `reference.read`."""
+    out = image.new_empty(coordinates.shape[0], image.shape[1], *size)
+    if not out.numel():
+        return out
+    how = _how(image, coordinates, linear, mode, padding)
+    kernels.read[_grid(out, how)](
+        image,
+        coordinates,
+        image if fill is None else fill,
+        out,
+        *_strides(image),
+        *coordinates.stride()[:3],
+        *_filling(fill),
+        *_sizes(image, out),
+        **how,
+        FILLED=fill is not None,
+        INDEX=_index(image, out, coordinates),
+    )
+    return out
+
+
+def grad_coordinates(
+    grad_out: Tensor,
+    image: Tensor,
+    coordinates: Tensor,
+    linear: bool,
+    mode: str,
+    padding: Sequence[str],
+    fill: Tensor | None,
+) -> Tensor:
+    """Gradient of `(read(...) * grad_out).sum()` with respect to the coordinates."""
+    if mode == "nearest" or not grad_out.numel():
+        return torch.zeros_like(coordinates, memory_format=torch.contiguous_format)
+    gradient = grad_out.flatten(2)
+    result = torch.empty_like(coordinates, memory_format=torch.contiguous_format)
+    how = _how(image, coordinates, linear, mode, padding)
+    if linear:
+        blocks = _pieces(gradient.shape[2], how["BLOCK"])
+        wide = _computing_dtype(image, coordinates)
+        result = torch.empty(result.shape[0], blocks, *result.shape[1:], dtype=wide, device=result.device)
+    kernels.grad_coordinates[_grid(grad_out, how)](
+        image,
+        gradient,
+        coordinates,
+        image if fill is None else fill,
+        result,
+        *_strides(image),
+        *gradient.stride(),
+        *coordinates.stride()[:3],
+        *_filling(fill),
+        *_sizes(image, grad_out),
+        **how,
+        FILLED=fill is not None,
+        INDEX=_index(image, gradient, coordinates),
+    )
+    return result.sum(1, dtype=torch.float64).to(coordinates.dtype) if linear else result
+
+
+def grad_image(
+    grad_out: Tensor,
+    coordinates: Tensor,
+    like: Tensor,
+    linear: bool,
+    mode: str,
+    padding: Sequence[str],
+) -> Tensor:
+    """The transpose of `read` (without a fill) applied to `grad_out`; has the shape and dtype of `like`.
+
+    The same bits on every run for affine matrices where nothing outside is read, and for everything where
+    `torch.use_deterministic_algorithms` asks for it.
+    """
+    if not grad_out.numel() or not like.numel():
+        return torch.zeros_like(like, memory_format=torch.contiguous_format)
+    affine = linear and coordinates.shape[1] == like.ndim - 2
+    gathers = affine and all(word in ("zeros", "constant") for word in padding)
+    how = _how(like, coordinates, linear, mode, padding)
+    if gathers or torch.are_deterministic_algorithms_enabled():
+        return _exactly(grad_out, coordinates, like, gathers, how)
+    result = torch.zeros(like.shape, dtype=_computing_dtype(like, coordinates), device=like.device)
+    _scatter(grad_out, coordinates, like, result, result, result, 0, False, 0, how)
+    return result.to(like.dtype)
+
+
+def _exactly(grad_out: Tensor, coordinates: Tensor, like: Tensor, gathers: bool, how: dict[str, Any]) -> Tensor:
+    """The gradient of the image, gathered where that is possible, else in whole numbers."""
+    gradient = grad_out.flatten(2)
+    wide = _computing_dtype(like, coordinates) == torch.float64
+    limbs = 2 if wide else 1
+    fixed = torch.empty(limbs, *like.shape, dtype=torch.int64, device=like.device)
+    limits = torch.zeros(like.shape[0], dtype=torch.int64 if wide else torch.int32, device=like.device)
+    scatters = torch.empty(like.shape[0], dtype=torch.int32, device=like.device)
+    # Cubic weights add up to less than 3 in magnitude, of which as many as there are samples may meet in one pixel.
+    bits = 60 - math.ceil(math.log2(3 * gradient.shape[0] // like.shape[0] * gradient.shape[2]))
+    places = (*gradient.stride(), *coordinates.stride()[:3])
+    counts = (like.shape[0], like.shape[1], gradient.shape[0] // like.shape[0])
+    sizes = _spatial(like) + _spatial(grad_out)
+    shared = {key: how[key] for key in ("NDIM", "PRECISION", "W")} | {"TAPS": taps_of(how["MODE"])}
+    shared |= {"GATHERS": gathers, "LIMBS": limbs}
+
+    values = max(like[0].numel(), gradient.numel() // like.shape[0])
+    image_kernels.prepare[(like.shape[0] * _pieces(values, _BLOCK),)](
+        gradient, coordinates, fixed, limits, scatters, *places, *sizes, *counts, gradient.shape[2], **shared,
+        BLOCK=_BLOCK,
+    )  # fmt: skip
+    _scatter(grad_out, coordinates, like, fixed, limits, scatters, bits, gathers, limbs, how)
+    result = torch.empty_like(like, memory_format=torch.contiguous_format)
+    at_once = min(1 << (like.shape[1] - 1).bit_length(), _MOST_CHANNELS)
+    blocks = _pieces(like[0, 0].numel(), _BLOCK_OF_PIXELS) * _pieces(like.shape[1], at_once)
+    image_kernels.finish[(like.shape[0] * blocks,)](
+        gradient, coordinates, fixed, limits, scatters, result, *places, *sizes, *counts, bits, **shared,
+        MODE=how["MODE"], INDEX=_index(result, gradient, coordinates), BLOCK=_BLOCK_OF_PIXELS, CHANNELS=at_once,
+    )  # fmt: skip
+    return result
+
+
+def _scatter(
+    grad_out: Tensor,
+    coordinates: Tensor,
+    like: Tensor,
+    result: Tensor,
+    limits: Tensor,
+    scatters: Tensor,
+    bits: int,
+    gathers: bool,
+    limbs: int,
+    how: dict[str, Any],
+) -> None:
+    gradient = grad_out.flatten(2)
+    image_kernels.scatter[_grid(grad_out, how)](
+        gradient,
+        coordinates,
+        result,
+        limits,
+        scatters,
+        *gradient.stride(),
+        *coordinates.stride()[:3],
+        *_spatial(like),
+        *_spatial(grad_out),
+        like.shape[0],
+        like.shape[1],
+        gradient.shape[0] // like.shape[0],
+        gradient.shape[2],
+        bits,
+        **how,
+        GATHERS=gathers,
+        LIMBS=limbs,
+        INDEX=_index(result, gradient, coordinates),
+    )
+
+
+def _computing_dtype(image: Tensor, coordinates: Tensor) -> torch.dtype:
+    return torch.float64 if torch.float64 in (image.dtype, coordinates.dtype) else torch.float32
+
+
+def _how(image: Tensor, coordinates: Tensor, linear: bool, mode: str, padding: Sequence[str]) -> dict[str, Any]:
+    """What kernels are compiled for."""
+    ndim = image.ndim - 2
+    return {
+        "NDIM": ndim,
+        "LINEAR": linear,
+        "PROJECTIVE": linear and coordinates.shape[1] > ndim,
+        "MODE": mode,
+        # Fill values are dealt with apart.
+        "PADDING": tuple(reversed(padding)),
+        "PRECISION": 2 * torch.finfo(coordinates.dtype).eps,
+        "W": tl.float64 if _computing_dtype(image, coordinates) == torch.float64 else tl.float32,
+        "BLOCK": _BLOCK if taps_of(mode) ** ndim <= 16 else _BLOCK_OF_MANY_TAPS,
+    }
+
+
+def _grid(out: Tensor, how: dict[str, Any]) -> tuple[int]:
+    return (out.shape[0] * _pieces(math.prod(out.shape[2:]), how["BLOCK"]),)
+
+
+def _spatial(tensor: Tensor) -> tuple[int, ...]:
+    """Its extents in the order x, y, z; 1 for axes that it has not."""
+    return (*reversed(tensor.shape[2:]), 1, 1)[:3]
+
+
+def _strides(image: Tensor) -> tuple[int, ...]:
+    """Those of images, channels, x, y, z."""
+    return (*image.stride()[:2], *(*reversed(image.stride()[2:]), 0, 0)[:3])
+
+
+def _sizes(image: Tensor, out: Tensor) -> tuple[int, ...]:
+    """Of both in pixels; how many channels there are, maps of an image, and samples of a map."""
+    maps = out.shape[0] // image.shape[0]
+    return (*_spatial(image), *_spatial(out), image.shape[1], maps, math.prod(out.shape[2:]))
+
+
+def _filling(fill: Tensor | None) -> tuple[int]:
+    return (0 if fill is None or fill.numel() == 1 else fill.stride(0),)
+
+
+def _index(*tensors: Tensor) -> tl.dtype:
+    """The type of offsets within one image, or what is of one map."""
+    most = max(sum((n - 1) * abs(s) for n, s in zip(t.shape[1:], t.stride()[1:], strict=True)) for t in tensors)
+    return tl.int64 if most >= 2**31 - _BLOCK else tl.int32
+
+
+def _pieces(length: int, of: int) -> int:
+    return -(-length // of)

@@ -1,0 +1,179 @@
+"""Which pixels samples read along an axis, and with which weights: the twin of modes.py. Device functions."""
+
+import triton
+import triton.language as tl
+
+from unwarp.sampling import modes
+from unwarp.sampling.gpu.locate import FARTHEST
+
+SLOPE = tl.constexpr(modes.CUBIC_SLOPE)
+
+
+@triton.jit
+def settle(position, tolerance):
+    """A position that rounding alone may have moved off a pixel's center goes back there."""
+    center = tl.floor(position + 0.5)
+    return tl.where(tl.abs(center - position) <= tolerance, center, position)
+
+
+@triton.jit
+def spline_weights(fraction, DEGREE: tl.constexpr):
+    """Weights of the B-splines at `fraction` past a knot, and their derivatives (Cox and de Boor's recursion)."""
+    weights = (fraction * 0 + 1,)
+    slopes = ()
+    for j in tl.static_range(1, DEGREE + 1):
+        if j == DEGREE:
+            slopes = (-weights[0],)
+            for i in tl.static_range(1, DEGREE):
+                slopes = slopes + (weights[i - 1] - weights[i],)
+            slopes = slopes + (weights[DEGREE - 1],)
+        saved = fraction * 0
+        raised = ()
+        for r in tl.static_range(j):
+            share = weights[r] * (1 / j)
+            raised = raised + (saved + (r + 1 - fraction) * share,)
+            saved = (fraction + (j - r - 1)) * share
+        weights = raised + (saved,)
+    return weights, slopes
+
+
+@triton.jit
+def cubic_near(x):
+    """Keys' convolution within a pixel, and its derivative."""
+    return ((SLOPE + 2) * x - (SLOPE + 3)) * x * x + 1, (3 * (SLOPE + 2) * x - 2 * (SLOPE + 3)) * x
+
+
+@triton.jit
+def cubic_far(x):
+    """Keys' convolution between one and two pixels, and its derivative."""
+    return ((x - 5) * x + 8) * x * SLOPE - 4 * SLOPE, ((3 * x - 10) * x + 8) * SLOPE
+
+
+@triton.jit
+def weigh(position, tolerance, MODE: tl.constexpr):
+    """The first pixel that a sample at `position` reads, the weights of it and those after it, and their slopes.
+
+    The slopes are derivatives with respect to the position; where a weight has a corner, that to the right.
+    """
+    if MODE == "nearest":
+        first = tl.floor(position + (0.5 + tolerance))
+        weights = (position * 0 + 1,)
+        slopes = (position * 0,)
+    else:
+        position = settle(position, tolerance)
+        first = tl.floor(position)
+        fraction = position - first
+        if MODE == "linear":
+            weights = (1 - fraction, fraction)
+            slopes = (fraction * 0 - 1, fraction * 0 + 1)
+        elif MODE == "cubic":
+            first = first - 1
+            w0, s0 = cubic_far(1 + fraction)
+            w1, s1 = cubic_near(fraction)
+            w2, s2 = cubic_near(1 - fraction)
+            w3, s3 = cubic_far(2 - fraction)
+            weights = (w0, w1, w2, w3)
+            slopes = (s0, s1, -s2, -s3)
+        elif MODE == "spline2":
+            first = tl.floor(position + 0.5) - 1
+            weights, slopes = spline_weights(position + 0.5 - (first + 1), 2)
+        elif MODE == "spline3":
+            first = first - 1
+            weights, slopes = spline_weights(fraction, 3)
+        elif MODE == "spline4":
+            first = tl.floor(position + 0.5) - 2
+            weights, slopes = spline_weights(position + 0.5 - (first + 2), 4)
+        else:
+            first = first - 2
+            weights, slopes = spline_weights(fraction, 5)
+    return first, weights, slopes
+
+
+@triton.jit
+def fold(index, count, PADDING: tl.constexpr):
+    """Where a tap reads, in [0, count), and whether what it reads is in the picture or stands for it."""
+    valid = (index >= 0) & (index < count)
+    if PADDING == "reflection":
+        index = index % (2 * count)
+        index = tl.where(index < 0, index + 2 * count, index)
+        index = tl.minimum(index, 2 * count - 1 - index)
+        valid = index >= 0
+    elif PADDING == "wrap":
+        index = index % count
+        index = tl.where(index < 0, index + count, index)
+        valid = index >= 0
+    else:
+        index = tl.minimum(tl.maximum(index, 0), count - 1)
+        if PADDING == "border":
+            valid = index >= 0
+    return index, valid
+
+
+@triton.jit
+def find_taps(
+    positions,
+    in_size,
+    strides,
+    PRECISION: tl.constexpr,
+    MODE: tl.constexpr,
+    PADDING: tl.constexpr,
+    INDEX: tl.constexpr,
+    W: tl.constexpr,
+):
+    """All that samples read.
+
+    Returns:
+        For each axis a tuple over the taps of offsets in elements, one of weights (0 outside the picture) and one of
+        slopes; the share of each sample that is in the picture; and which samples are finite. The others have taps
+        like any, which must not be read.
+    """
+    finite = tl.abs(positions[0]) < float("inf")
+    for d in tl.static_range(1, len(in_size)):
+        finite = finite & (tl.abs(positions[d]) < float("inf"))
+    offsets = ()
+    weights = ()
+    slopes = ()
+    inside = finite.to(W)
+    for d in tl.static_range(len(in_size)):
+        position = tl.where(finite, positions[d], 0.0)
+        near = tl.abs(position) <= FARTHEST
+        position = tl.minimum(tl.maximum(position, -FARTHEST), FARTHEST)
+        first, axis_weights, axis_slopes = weigh(position, in_size[d].to(W) * PRECISION, MODE)
+        axis_inside = first * 0
+        seen_offsets = ()
+        seen_weights = ()
+        seen_slopes = ()
+        for k in tl.static_range(len(axis_weights)):
+            index, valid = fold(first.to(INDEX) + k, in_size[d].to(INDEX), PADDING[d])
+            weight = tl.where(valid, axis_weights[k], 0.0)
+            axis_inside += weight
+            seen_offsets = seen_offsets + (index * strides[d],)
+            seen_weights = seen_weights + (weight,)
+            seen_slopes = seen_slopes + (tl.where(valid & near, axis_slopes[k], 0.0),)
+        if PADDING[d] == "zeros" or PADDING[d] == "constant":
+            inside = inside * axis_inside
+        offsets = offsets + (seen_offsets,)
+        weights = weights + (seen_weights,)
+        slopes = slopes + (seen_slopes,)
+    return offsets, weights, slopes, inside, finite
+
+
+@triton.jit
+def offset_of(offsets, k: tl.constexpr):
+    """The offset of combination `k` of one tap along each axis."""
+    total = offsets[0][k % len(offsets[0])]
+    for d in tl.static_range(1, len(offsets)):
+        total = total + offsets[d][k // len(offsets[0]) ** d % len(offsets[0])]
+    return total
+
+
+@triton.jit
+def weight_of(weights, slopes, k: tl.constexpr, ALONG: tl.constexpr):
+    """The weight of combination `k`, or its derivative along axis `ALONG`; -1 for none."""
+    total = slopes[0][k % len(weights[0])] if ALONG == 0 else weights[0][k % len(weights[0])]
+    for d in tl.static_range(1, len(weights)):
+        if ALONG == d:
+            total = total * slopes[d][k // len(weights[0]) ** d % len(weights[0])]
+        else:
+            total = total * weights[d][k // len(weights[0]) ** d % len(weights[0])]
+    return total
