@@ -153,7 +153,9 @@ Reading reading(const Array& image, const Array& out, const Array& points, bool 
         job.planar_grid = points.ndim() == 3 && ndim > 1 && points.stride(1) == 1 && points.stride(2) == job.samples;
         std::int64_t gap = 1;
         for (std::size_t axis = points.ndim() - 1; axis > 0; --axis) {
-            want(points.stride(axis) == gap || points.shape(axis) <= 1 || job.planar_grid, "wanted points without gaps");
+            want(
+                points.stride(axis) == gap || points.shape(axis) <= 1 || job.planar_grid,
+                "wanted points without gaps");
             gap *= static_cast<std::int64_t>(points.shape(axis));
         }
         job.grid = points.data();

@@ -27,7 +27,7 @@ struct Block {
     int count;
     alignas(64) W position[D][block_size];
     alignas(64) W numbered[D][block_size + 64];
-    const W* output[D];  // for matrices: output samples, counted from the centre; `numbered`, or someone's who keeps them
+    const W* output[D];  // for matrices: output samples, counted from the centre; `numbered`, or kept by someone
 };
 
 // A position that rounding alone may have moved off a pixel's centre goes back there. Beyond 2^22 (2^51) pixels, where

@@ -8,13 +8,13 @@
 namespace unwarp {
 namespace UNWARP_ISA {
 
-// All channels of a copy stay in the cache next to the processor; and rows are short, where every second group of samples
-// touches a border. In longer ones few do, and a copy costs more than they.
+// All channels of a copy stay in the processor's second cache; and rows are short: there every second group of samples
+// touches a border, in longer ones few do.
 constexpr std::int64_t most_margin_values = 32768;
 constexpr std::int64_t longest_margin_row = 96;
 
-// What lies outside must be the same everywhere, and one thread takes all samples of a map. A copy costs about a tenth of
-// reading it once.
+// What lies outside must be the same everywhere, and one thread takes all samples of a map. A copy costs about a tenth
+// of reading it once.
 template <int D>
 inline bool wants_margin(const Job& job) {
     std::int64_t extent = 1;
@@ -22,8 +22,8 @@ inline bool wants_margin(const Job& job) {
         if (job.padding[d] != Padding::zeros && job.padding[d] != Padding::constant) return false;
         extent *= job.in_size[d];
     }
-    return job.mode == Mode::linear && job.in_size[0] <= longest_margin_row && extent * job.channels <= most_margin_values &&
-           2 * job.samples >= extent && pieces_of(job) == 1;
+    const bool small = job.in_size[0] <= longest_margin_row && extent * job.channels <= most_margin_values;
+    return small && job.mode == Mode::linear && 2 * job.samples >= extent && pieces_of(job) == 1;
 }
 
 // One picture with its margin, in the computing type. Samples farther out than two pixels before the first one or one

@@ -41,31 +41,6 @@ inline V interleave_high(V a, V b, std::index_sequence<i...>) {
 template <class W>
 inline void transpose(Vec<W>* rows) {
     constexpr int lanes = Lanes<W>::count;
-#if defined(__AVX512F__)
-    // Shuffles within one register or by quarters take half as long as permutations of two.
-    if constexpr (std::is_same_v<W, float>) {
-        __m512 a[lanes], b[lanes];
-        for (int i = 0; i < lanes; i += 2) {
-            a[i] = _mm512_unpacklo_ps(rows[i], rows[i + 1]);
-            a[i + 1] = _mm512_unpackhi_ps(rows[i], rows[i + 1]);
-        }
-        for (int i = 0; i < lanes; i += 4)
-            for (int j = 0; j < 2; ++j) {
-                b[i + 2 * j] = _mm512_shuffle_ps(a[i + j], a[i + j + 2], 0x44);
-                b[i + 2 * j + 1] = _mm512_shuffle_ps(a[i + j], a[i + j + 2], 0xee);
-            }
-        for (int i = 0; i < lanes; i += 8)
-            for (int j = 0; j < 4; ++j) {
-                a[i + j] = _mm512_shuffle_f32x4(b[i + j], b[i + j + 4], 0x88);
-                a[i + j + 4] = _mm512_shuffle_f32x4(b[i + j], b[i + j + 4], 0xdd);
-            }
-        for (int j = 0; j < 8; ++j) {
-            rows[j] = reinterpret_cast<F32>(_mm512_shuffle_f32x4(a[j], a[j + 8], 0x88));
-            rows[j + 8] = reinterpret_cast<F32>(_mm512_shuffle_f32x4(a[j], a[j + 8], 0xdd));
-        }
-        return;
-    }
-#endif
     constexpr auto all_lanes = std::make_index_sequence<static_cast<std::size_t>(lanes)>();
     for (int step = 1; step < lanes; step *= 2) {
         Vec<W> next[lanes];
