@@ -91,7 +91,9 @@ def _unwarp_spline(image: Tensor, theta: Tensor, size: Size) -> Tensor:
 
 
 def _torch_spline(image: Tensor, theta: Tensor, size: Size) -> Tensor:
-    return F.grid_sample(image, _SPLINE.to(theta.device)(theta).grid(size), align_corners=False)
+    # Every point anew at every call: what is kept from call to call is ours.
+    points = identity_grid(size, device=theta.device).unsqueeze(0)
+    return F.grid_sample(image, _SPLINE.to(theta.device)(theta)(points), align_corners=False)
 
 
 def _unwarp_shrunk(image: Tensor, matrix: Tensor, size: Size) -> Tensor:

@@ -129,3 +129,22 @@ def test_maps_that_do_not_fit_are_refused() -> None:
 def test_matrices_that_do_not_fit_are_refused(matrix: Tensor) -> None:
     with pytest.raises((TypeError, ValueError), match="^matrix: wanted"):
         LinearMap(matrix)
+
+
+def test_what_a_spline_keeps_of_a_grid_serves_everyone() -> None:
+    spline, other = ThinPlateSpline((3, 4)), ThinPlateSpline((3, 4), regularization=0.1)
+    theta, size = 0.1 * torch.randn(2, spline.num_params, dtype=torch.float64), (7, 9)
+
+    def grid(t: Tensor, of: ThinPlateSpline = spline) -> Tensor:
+        return of(t).grid(size)
+
+    with torch.inference_mode():
+        grid(theta)
+    in_transform = torch.func.vmap(torch.func.grad(lambda t: grid(t.unsqueeze(0)).square().sum()))(theta)
+    leaf = theta.clone().requires_grad_()
+    points = identity_grid(size, dtype=torch.float64).expand(2, *size, 2)
+    for of in (spline, other):
+        torch.testing.assert_close(grid(leaf, of), of(leaf)(points))
+    grid(leaf).square().sum().backward()
+    torch.testing.assert_close(leaf.grad, in_transform)
+    assert torch.equal(grid(torch.zeros(2, spline.num_params)), points.float())

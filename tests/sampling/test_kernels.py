@@ -5,11 +5,12 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests.sampling.cases import KINDS, check, coordinates_of, draw
-from unwarp.sampling import MODES, cpu, reference
+from unwarp.coordinates import linear_grid, to_pixel
+from unwarp.sampling import MODES, PADDINGS, cpu, reference
 
 pytestmark = pytest.mark.skipif(not cpu.COMPILED, reason="installed without the compiled kernels")
 SETS = cpu.available()
@@ -34,6 +35,74 @@ def test_values_and_gradients_are_those_of_the_reference(mode: str, ndim: int, d
     cpu.choose(data.draw(st.sampled_from(SETS)))
     check(cpu, case)
     cpu.choose(SETS[0])
+
+
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+@given(data=st.data())
+@settings(max_examples=50)
+def test_single_precision_is_that_of_the_reference_in_double(mode: str, ndim: int, data: st.DataObject) -> None:
+    # The paths with a margin, for inner samples and for the nearest pixel, at the width that training uses.
+    torch.manual_seed(data.draw(st.integers(0, 10_000)))
+    small = st.sampled_from([1, 2, 3, 5, 16]) if ndim == 3 else st.sampled_from([1, 2, 3, 16, 17, 33, 120])
+    in_size = tuple(data.draw(small) for _ in range(ndim))
+    out_size = tuple(data.draw(st.sampled_from([1, 5, 16, 19])) for _ in range(ndim))
+    images, maps, channels = (data.draw(st.sampled_from(choices)) for choices in ([1, 3], [1, 2], [1, 3, 21]))
+    kind = data.draw(st.sampled_from(["near", "far", "grid", "wild grid", "projective"]))
+    beyond = data.draw(st.sampled_from(PADDINGS))
+    padding = (beyond,) * ndim
+    fill = torch.randn(channels, dtype=torch.float64) if beyond == "constant" else None
+    cpu.choose(data.draw(st.sampled_from(SETS)))
+
+    image = torch.randn(images, channels, *in_size)
+    coordinates = coordinates_of(kind, images * maps, out_size, torch.float32)
+    linear = "grid" not in kind
+    exact = coordinates.double()
+    positions = to_pixel(linear_grid(exact, out_size).flatten(1, -2) if linear else exact, in_size)
+    positions = positions[torch.isfinite(positions) & (positions.abs() < 1000)]
+    # A slope jumps at a pixel's centre, the nearest pixel half-way between two.
+    distance = (positions - (0.5 if mode == "nearest" else 0.0)).frac().abs()
+    assume(not (torch.minimum(distance, 1 - distance) < 2e-4 / (10 if kind == "near" else 1)).any())
+
+    grad_out = torch.randn(images * maps, channels, *out_size)
+    how = (linear, mode, padding)
+    leaves = image.double().requires_grad_(), exact.requires_grad_()
+    wanted = reference.read(leaves[0], leaves[1], out_size, *how, fill)
+    for_image, for_points = torch.autograd.grad(wanted, leaves, grad_out.double(), materialize_grads=True)
+    for found, right in (
+        (cpu.read(image, coordinates, out_size, *how, fill), wanted.detach()),
+        (cpu.grad_image(grad_out, coordinates, image, *how), for_image),
+        (cpu.grad_coordinates(grad_out, image, coordinates, *how, fill), for_points),
+    ):
+        scale = max(1.0, right.abs().max().item())
+        assert (found - right).abs().max().item() <= 2e-3 * scale
+    cpu.choose(SETS[0])
+
+
+def test_points_may_lie_axis_by_axis(instruction_set: str) -> None:
+    image, points = torch.randn(2, 3, 12, 18), coordinates_of("wild grid", 4, (9, 31), torch.float32)
+    apart = points.transpose(1, 2).contiguous().transpose(1, 2)
+    grad_out = torch.randn(4, 3, 9, 31)
+    how = (False, "linear", ("zeros", "border"))
+    assert torch.equal(cpu.read(image, apart, (9, 31), *how, None), cpu.read(image, points, (9, 31), *how, None))
+    for gradient in (
+        lambda at: cpu.grad_image(grad_out, at, image, *how),
+        lambda at: cpu.grad_coordinates(grad_out, image, at, *how, None),
+    ):
+        assert torch.equal(gradient(apart), gradient(points))
+
+
+@pytest.mark.parametrize("padding", PADDINGS)
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+def test_pixels_that_a_sample_does_not_touch_do_not_touch_it(instruction_set: str, mode: str, padding: str) -> None:
+    image = torch.rand(1, 1, 9, 20)
+    spoilt = image.clone()
+    spoilt[..., 4] = torch.nan
+    # From 0.9 to 2.9 and from 5.1 to 18.9 pixels, a bit more than one pixel apart.
+    x = torch.cat([torch.linspace(0.9, 2.9, 3), torch.linspace(5.1, 18.9, 14)])
+    points = torch.stack([(2 * x - 19) / 20, torch.zeros(17)], dim=-1).unsqueeze(0)
+    how = (points, (17, 1), False, mode, (padding,) * 2, None)
+    assert torch.equal(cpu.read(spoilt, *how), cpu.read(image, *how))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.uint8])

@@ -1,15 +1,20 @@
 """Maps given by radial basis functions: thin-plate splines."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from unwarp.checks import check_points
+from unwarp.checks import check_points, check_size
 from unwarp.maps.base import Map
 
 _NEAREST = 1e-30
+# A basis that is kept has at most this many numbers.
+_MOST_KEPT = 2**22
 
 
 class SplineMap(Map):
@@ -21,10 +26,14 @@ class SplineMap(Map):
         control: control points `[L, D]`, normalised.
         weights: `[*batch, L, D]`, the w_l.
         affine: `[*batch, D+1, D]`, first the constant, then a row for each coordinate.
+        fixed: the control points as numbers, where they have no gradient. What a grid needs of them is then computed
+            once per size, and kept for the last sizes (on the CPU).
     """
 
-    def __init__(self, control: Tensor, weights: Tensor, affine: Tensor) -> None:
-        self.control, self.weights, self.affine = control, weights, affine
+    def __init__(
+        self, control: Tensor, weights: Tensor, affine: Tensor, fixed: tuple[tuple[float, ...], ...] | None = None
+    ) -> None:
+        self.control, self.weights, self.affine, self.fixed = control, weights, affine, fixed
 
     @property
     def ndim(self) -> int:
@@ -64,6 +73,22 @@ class SplineMap(Map):
                 displacement = basis @ coefficients
         return (flat + displacement).reshape(*displacement.shape[:lead], *points.shape[lead:])
 
+    def grid(self, size: Sequence[int]) -> Tensor:
+        """Input coordinates `[*batch, *size, D]` of every pixel centre."""
+        check_size(size, self.ndim)
+        # Tensors that only stand for others (fake ones) are of another type.
+        plain = type(self.weights) is Tensor and self.device.type == "cpu" and not torch.compiler.is_compiling()
+        if self.fixed is None or not plain or math.prod(size) * (len(self.fixed) + self.ndim + 1) > _MOST_KEPT:
+            return super().grid(size)
+        basis = _grid_basis(self.fixed, tuple(size), self.dtype)
+        identity = torch.eye(self.ndim + 1, dtype=self.dtype, device=self.device)[:, 1:]
+        coefficients = torch.cat([self.weights, self.affine + identity], dim=-2)
+        # One product for all maps, coordinate by coordinate: the sampler reads those as they lie.
+        rows = coefficients.transpose(-1, -2).flatten(0, -2)
+        with torch.autocast(self.device.type, enabled=False):
+            points = rows @ basis
+        return points.reshape(*self.batch, self.ndim, *size).movedim(len(self.batch), -1)
+
     def jacobian(self, points: Tensor) -> Tensor:
         """Derivatives `[*batch, ..., D, D]`."""
         check_points(points, self.ndim, self.batch)
@@ -88,7 +113,7 @@ class SplineMap(Map):
 
     def each(self, change: Callable[[Tensor], Tensor]) -> Self:
         """The map with changed coefficients; all maps share the control points."""
-        return type(self)(self.control, change(self.weights), change(self.affine))
+        return type(self)(self.control, change(self.weights), change(self.affine), self.fixed)
 
 
 def radial(points: Tensor, control: Tensor) -> Tensor:
@@ -97,3 +122,19 @@ def radial(points: Tensor, control: Tensor) -> Tensor:
     squared = sum(distances[1:], start=distances[0]).clamp_min(_NEAREST)
     ndim = control.shape[-1]
     return {1: lambda: squared**1.5, 2: lambda: 0.5 * squared * squared.log(), 3: squared.sqrt}[ndim]()
+
+
+@lru_cache(maxsize=4)
+def _grid_basis(control: tuple[tuple[float, ...], ...], size: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """`U(|p - c_l|)`, 1 and the coordinates at every pixel centre p: `[L + 1 + D, Q]`."""
+    # In NumPy, and for no mode: what is kept must not belong to a transform of torch.func that happens to be active.
+    axes = np.meshgrid(*((2 * np.arange(count) - (count - 1)) / count for count in size), indexing="ij")[::-1]
+    points = np.stack([axis.ravel() for axis in axes])
+    distance = np.linalg.norm(points - np.asarray(control)[:, :, None], axis=1)
+    if len(size) == 1:
+        distance = distance**3
+    elif len(size) == 2:
+        distance = distance**2 * np.log(np.maximum(distance, math.sqrt(_NEAREST)))
+    basis = np.concatenate([distance, np.ones_like(points[:1]), points])
+    with torch.inference_mode(False):
+        return torch.from_numpy(basis.astype(np.float64 if dtype == torch.float64 else np.float32))

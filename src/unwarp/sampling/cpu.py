@@ -100,10 +100,11 @@ def grad_coordinates(
 
 def _points(coordinates: Tensor, linear: bool) -> Tensor:
     coordinates = coordinates.detach()
-    # A grid may be shared by all maps (stride 0), but its points lie side by side.
-    if not linear and not coordinates[:1].is_contiguous():
-        return coordinates.contiguous()
-    return coordinates
+    # A grid may be shared by all maps (stride 0), but its points lie side by side: whole ones, or all x before all y.
+    first = coordinates[:1]
+    if linear or first.is_contiguous() or (first.ndim == 3 and first.transpose(1, 2).is_contiguous()):
+        return coordinates
+    return coordinates.contiguous()
 
 
 def _codes(padding: Sequence[str]) -> list[int]:

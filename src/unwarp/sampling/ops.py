@@ -169,7 +169,9 @@ def _operator(name: str, backward: Callable[..., Any]) -> Callable[..., Tensor]:
     )
 
     def call(*arguments: Any) -> Tensor:
-        if torch.compiler.is_compiling() or not any(isinstance(a, Tensor) and a.requires_grad for a in arguments):
+        # Saved tensors ask for gradients in a backward pass too, where nobody wants them.
+        wanted = torch.is_grad_enabled() and any(isinstance(a, Tensor) and a.requires_grad for a in arguments)
+        if torch.compiler.is_compiling() or not wanted:
             return overload(*arguments)
         return function.apply(*arguments)
 

@@ -42,6 +42,7 @@ class ThinPlateSpline(Transform):
         if not torch.isfinite(solver).all():
             raise ValueError("control: wanted at least D + 1 points that do not lie in one line, or regularization > 0")
         self.learned = learned
+        self._fixed = None if learned else tuple(map(tuple, points.double().tolist()))
         # Kept aside in full precision: a model cast to half must not take the geometry with it.
         self._exact = {} if learned else {"control": points.double(), "solver": solver}
         if learned:
@@ -67,7 +68,7 @@ class ThinPlateSpline(Transform):
             control, solver = self.control.to(theta.dtype), self.solver.to(theta.dtype)
         coefficients = solver @ theta.unflatten(-1, (-1, self.ndim))
         count = control.shape[0]
-        return SplineMap(control, coefficients[..., :count, :], coefficients[..., count:, :])
+        return SplineMap(control, coefficients[..., :count, :], coefficients[..., count:, :], self._fixed)
 
     def __repr__(self) -> str:
         return f"ThinPlateSpline({self.num_params // self.ndim} control points, ndim={self.ndim})"

@@ -150,9 +150,12 @@ Reading reading(const Array& image, const Array& out, const Array& points, bool 
         want((points.ndim() == 3 || (job.footprints && points.shape(3) == ndim + 1)) && points.shape(2) == ndim &&
                  static_cast<std::int64_t>(points.shape(1)) == job.samples,
              "wanted points [N * K, Q, D], or footprints [N * K, Q, D, D + 1]");
+        job.planar_grid = points.ndim() == 3 && ndim > 1 && points.stride(1) == 1 && points.stride(2) == job.samples;
         std::int64_t gap = 1;
         for (std::size_t axis = points.ndim() - 1; axis > 0; --axis) {
-            want(points.stride(axis) == gap || points.shape(axis) <= 1, "wanted points without gaps");
+            want(
+                points.stride(axis) == gap || points.shape(axis) <= 1 || job.planar_grid,
+                "wanted points without gaps");
             gap *= static_cast<std::int64_t>(points.shape(axis));
         }
         job.grid = points.data();

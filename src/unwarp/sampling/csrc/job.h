@@ -41,6 +41,7 @@ struct Job {
     const void* grid;
     bool footprints;
     bool wide_grid;  // float64
+    bool planar_grid;          // `[N * K, D, Q]` in memory: first all x, then all y
     std::int64_t grid_stride;  // between maps
 
     int threads;

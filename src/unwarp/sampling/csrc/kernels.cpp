@@ -1,5 +1,6 @@
 // Compiled once per instruction set, each time into a namespace of its own (UNWARP_ISA).
 #include "footprint.h"
+#include "margin.h"
 #include "packed.h"
 #include "planar.h"
 #include "scatter.h"
@@ -41,6 +42,8 @@ void forward(const Job& job, const Plane& image, const Plane& out, bool wide) {
                 using W = decltype(width);
                 if (job.footprints)
                     forward_footprints<ndim, T, W>(job, image, out);
+                else if (wants_margin<ndim>(job))
+                    forward_margin<ndim, T, W>(job, image, out);
                 else if (!packs<ndim, W>(job, job.images * groups_of(job, Lanes<W>::count)))
                     forward_planar<ndim, T, W>(job, image, out);
                 else if (job.mode == Mode::linear)
@@ -60,6 +63,8 @@ void backward_points(const Job& job, const Plane& image, const Plane& grad_out, 
                 using W = decltype(width);
                 if (job.footprints)
                     points_footprints<ndim, T, W>(job, image, grad_out, grad_points);
+                else if (wants_margin<ndim>(job))
+                    points_margin<ndim, T, W>(job, image, grad_out, grad_points);
                 else if (!packs<ndim, W>(job, job.images))
                     points_planar<ndim, T, W>(job, image, grad_out, grad_points);
                 else if (job.mode == Mode::linear)

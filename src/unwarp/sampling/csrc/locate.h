@@ -1,7 +1,9 @@
 // Where samples read: a block of them at a time, from a matrix or from a grid in memory.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "job.h"
 #include "simd.h"
@@ -17,23 +19,24 @@ constexpr double horizon = 1e-3;
 
 inline std::int64_t blocks_of(const Job& job) { return (job.samples + block_size - 1) / block_size; }
 
-// Pixel positions of one block; infinite or NaN where a coordinate is not finite. Lanes past `count` repeat the last.
+// Pixel positions of one block, not yet settled; infinite or NaN where a coordinate is not finite. Lanes past `count`
+// repeat the last.
 template <int D, class W>
 struct Block {
     std::int64_t begin;
     int count;
     alignas(64) W position[D][block_size];
-    alignas(64) W output[D][block_size + 64];  // for matrices: output samples, counted from the centre
+    alignas(64) W numbered[D][block_size + 64];
+    const W* output[D];  // for matrices: output samples, counted from the centre; `numbered`, or kept by someone
 };
 
 // A position that rounding alone may have moved off a pixel's centre goes back there. Beyond 2^22 (2^51) pixels, where
 // adding the constant does not round to the nearest integer, nothing is that near to one.
 template <class W>
-inline Vec<W> settle(Vec<W> position, W tolerance) {
+inline Vec<W> settle(Vec<W> position, Vec<W> tolerance) {
     constexpr W magic = std::is_same_v<W, float> ? W(12582912.0) : W(6755399441055744.0);
     const Vec<W> centre = (position + magic) - magic;
-    const Vec<W> offset = centre - position;
-    return (offset <= tolerance) & (-offset <= tolerance) ? centre : position;
+    return magnitude<W>(centre - position) <= tolerance ? centre : position;
 }
 
 template <int D, class W>
@@ -47,7 +50,7 @@ inline void number_outputs(const Job& job, Block<D, W>& block) {
         rest /= job.out_size[d];
     }
     // A vector may run past the end of a row: the next row writes over it.
-    auto& line = block.output;
+    auto& line = block.numbered;
     for (int at = 0; at < block.count;) {
         const std::int64_t left = job.out_size[0] - index[0];
         const int piece = left < block.count - at ? static_cast<int>(left) : block.count - at;
@@ -64,8 +67,36 @@ inline void number_outputs(const Job& job, Block<D, W>& block) {
     const int padded = (block.count + lanes - 1) / lanes * lanes;
     for (int d = 0; d < D; ++d) {
         for (int i = block.count; i < padded; ++i) line[d][i] = line[d][block.count - 1];
+        block.output[d] = line[d];
     }
 }
+
+// The output samples of all blocks, for those who go through them again and again.
+template <int D, class W>
+class Outputs {
+   public:
+    explicit Outputs(const Job& job) {
+        if (job.grid || blocks_of(job) > most) return;
+        Block<D, W> block;
+        for (std::int64_t index = 0; index < blocks_of(job); ++index) {
+            block.begin = index * block_size;
+            block.count = static_cast<int>(std::min<std::int64_t>(block_size, job.samples - block.begin));
+            number_outputs<D, W>(job, block);
+            for (auto& line : block.numbered) numbers.insert(numbers.end(), line, line + block_size);
+        }
+    }
+
+    // False where they are not kept.
+    bool give(Block<D, W>& block) const {
+        if (numbers.empty()) return false;
+        for (int d = 0; d < D; ++d) block.output[d] = numbers.data() + block.begin * D + d * block_size;
+        return true;
+    }
+
+   private:
+    static constexpr std::int64_t most = 8;
+    std::vector<W> numbers;
+};
 
 // The matrix of one map in the computing type.
 template <int D, class W>
@@ -85,19 +116,27 @@ struct Matrix {
     }
 };
 
-// Points of a grid lie coordinate by coordinate; a block wants them axis by axis.
+// Points of a grid usually lie coordinate by coordinate; a block wants them axis by axis.
 template <int D, class P, class W>
-inline void take_points(const P* points, int padded, Block<D, W>& block) {
+inline void take_points(const Job& job, const P* points, int padded, Block<D, W>& block) {
     constexpr int lanes = Lanes<W>::count;
-    points += block.begin * D;
-    Int<W> every;
-    for (int lane = 0; lane < lanes; ++lane) every[lane] = lane * D;
+    const std::int64_t step = job.planar_grid ? 1 : D, to_axis = job.planar_grid ? job.samples : 1;
+    points += block.begin * step;
     const int whole = block.count / lanes * lanes;
-    for (int i = 0; i < whole; i += lanes)
-        for (int d = 0; d < D; ++d) store(&block.position[d][i], gather<P, W>(points + i * D + d, every));
+    for (int i = 0; i < whole; i += lanes) {
+        if (step == 1) {
+            for (int d = 0; d < D; ++d)
+                store(&block.position[d][i], load_some<P, W>(points + i + d * to_axis, 1, lanes));
+        } else {
+            Vec<W> axes[D];
+            load_apart<D, P, W>(points + i * D, axes);
+            for (int d = 0; d < D; ++d) store(&block.position[d][i], axes[d]);
+        }
+    }
     for (int i = whole; i < padded; ++i)
         for (int d = 0; d < D; ++d)
-            block.position[d][i] = static_cast<W>(points[(i < block.count ? i : block.count - 1) * D + d]);
+            block.position[d][i] =
+                static_cast<W>(points[(i < block.count ? i : block.count - 1) * step + d * to_axis]);
 }
 
 // From a normalised coordinate of a grid to a position along axis d.
@@ -108,32 +147,42 @@ inline Vec<W> position_of(const Job& job, int d, Vec<W> point) {
     // Finite points may lie too far to be told in pixels; they are far outside, not unknown.
     const Vec<W> limit = splat<W>(W(1e37));
     const Vec<W> bounded = max(min(position, limit), -limit);
-    return settle<W>((point - point) == 0 ? bounded : point - point, W(job.tolerance[d]));
+    return (point - point) == 0 ? bounded : point - point;
 }
 
-// Positions of the group of samples at `at`, from their output coordinates.
-template <int D, class W, class B>
-inline void transform(const Job& job, const Matrix<D, W>& matrix, B& block, int at) {
-    Vec<W> scale{}, w{};
-    if (job.projective) {
-        w = matrix.apply(D, block, at);
-        scale = 1 / max(w, splat<W>(W(horizon)));
-    }
+// Positions of a block of samples, from their output coordinates.
+template <int D, class W>
+inline void transform(const Job& job, const Matrix<D, W>& given, int padded, Block<D, W>& block) {
+    constexpr int lanes = Lanes<W>::count;
+    // Copies: what the loop stores could be anything's, for all that the compiler knows.
+    const Matrix<D, W> matrix = given;
+    const bool projective = job.projective;
+    W centre[D], far[D];
     for (int d = 0; d < D; ++d) {
-        Vec<W> centred = matrix.apply(d, block, at);
-        if (job.projective) {
-            centred *= scale;
-            const Vec<W> bound = splat<W>(W(job.in_size[d] / 2.0 / horizon));
-            const Vec<W> out = max(magnitude<W>(centred), bound);
-            centred = w > W(horizon) ? centred : (centred < 0 ? -out : out);
+        centre[d] = W(job.in_size[d] - 1) / 2;
+        far[d] = W(job.in_size[d] / 2.0 / horizon);
+    }
+    for (int at = 0; at < padded; at += lanes) {
+        Vec<W> scale{}, w{};
+        if (projective) {
+            w = matrix.apply(D, block, at);
+            scale = 1 / max(w, splat<W>(W(horizon)));
         }
-        const Vec<W> position = centred + W(job.in_size[d] - 1) / 2;
-        store(&block.position[d][at], settle<W>(position, W(job.tolerance[d])));
+        for (int d = 0; d < D; ++d) {
+            Vec<W> centred = matrix.apply(d, block, at);
+            if (projective) {
+                centred *= scale;
+                const Vec<W> out = max(magnitude<W>(centred), splat<W>(far[d]));
+                centred = w > W(horizon) ? centred : (centred < 0 ? -out : out);
+            }
+            store(&block.position[d][at], centred + centre[d]);
+        }
     }
 }
 
 template <int D, class W>
-void locate(const Job& job, std::int64_t map, std::int64_t index, Block<D, W>& block) {
+void locate(
+    const Job& job, std::int64_t map, std::int64_t index, Block<D, W>& block, const Outputs<D, W>* kept = nullptr) {
     constexpr int lanes = Lanes<W>::count;
     block.begin = index * block_size;
     const std::int64_t left = job.samples - block.begin;
@@ -141,15 +190,15 @@ void locate(const Job& job, std::int64_t map, std::int64_t index, Block<D, W>& b
     const int padded = (block.count + lanes - 1) / lanes * lanes;
 
     if (!job.grid) {
-        number_outputs<D, W>(job, block);
+        if (!kept || !kept->give(block)) number_outputs<D, W>(job, block);
         const Matrix<D, W> matrix(job, map);
-        for (int i = 0; i < padded; i += lanes) transform<D, W>(job, matrix, block, i);
+        transform<D, W>(job, matrix, padded, block);
         return;
     }
     if (job.wide_grid)
-        take_points<D, double, W>(static_cast<const double*>(job.grid) + map * job.grid_stride, padded, block);
+        take_points<D, double, W>(job, static_cast<const double*>(job.grid) + map * job.grid_stride, padded, block);
     else
-        take_points<D, float, W>(static_cast<const float*>(job.grid) + map * job.grid_stride, padded, block);
+        take_points<D, float, W>(job, static_cast<const float*>(job.grid) + map * job.grid_stride, padded, block);
     for (int d = 0; d < D; ++d)
         for (int i = 0; i < padded; i += lanes)
             store(&block.position[d][i], position_of<W>(job, d, load<Vec<W>>(&block.position[d][i])));

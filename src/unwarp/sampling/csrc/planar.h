@@ -8,23 +8,23 @@ namespace unwarp {
 namespace UNWARP_ISA {
 
 template <int D, class T, class W>
-inline void read_pair(const T* plane, const Axes<D, W>& axes, const Cell<D, W>& cell, Vec<W>& low, Vec<W>& high) {
-    if (axes.step[0] == 1) {
+inline void read_pair(const T* plane, const std::int64_t* step, const Cell<D, W>& cell, Vec<W>& low, Vec<W>& high) {
+    if (step[0] == 1) {
         gather_pair<T, W>(plane, cell.offset, low, high);
     } else {
         low = gather<T, W>(plane, cell.offset);
-        high = gather<T, W>(plane + axes.step[0], cell.offset);
+        high = gather<T, W>(plane + step[0], cell.offset);
     }
 }
 
 // The pixels of a cell: bit d of a corner's number says whether it is the second along axis d.
 template <int A, int D, class T, class W>
-inline void gather_corners(const T* plane, const Axes<D, W>& axes, const Cell<D, W>& cell, Vec<W>* corner) {
+inline void gather_corners(const T* plane, const std::int64_t* step, const Cell<D, W>& cell, Vec<W>* corner) {
     if constexpr (A == 0) {
-        read_pair<D, T, W>(plane, axes, cell, corner[0], corner[1]);
+        read_pair<D, T, W>(plane, step, cell, corner[0], corner[1]);
     } else {
-        gather_corners<A - 1, D, T, W>(plane, axes, cell, corner);
-        gather_corners<A - 1, D, T, W>(plane + axes.step[A], axes, cell, corner + (1 << A));
+        gather_corners<A - 1, D, T, W>(plane, step, cell, corner);
+        gather_corners<A - 1, D, T, W>(plane + step[A], step, cell, corner + (1 << A));
     }
 }
 
@@ -121,10 +121,18 @@ template <int D, class T, class W, class B, class Put>
     if (job.mode == Mode::linear && find_cell<false, D, W>(axes, block, at, cell)) {
         for (std::int64_t c = 0; c < channels; ++c) {
             Vec<W> corner[1 << D];
-            gather_corners<D - 1, D, T, W>(source + c * to_next, axes, cell, corner);
+            gather_corners<D - 1, D, T, W>(source + c * to_next, axes.step, cell, corner);
             Vec<W> value = blend<D - 1, D, W>(corner, cell);
             if (fill) value += W(fill[c]) * (1 - cell.inside());
             put(c, value);
+        }
+        return;
+    }
+    Int<W> nearest, valid;
+    if (job.mode == Mode::nearest && find_nearest<D, W>(axes, block, at, nearest, valid)) {
+        for (std::int64_t c = 0; c < channels; ++c) {
+            const Vec<W> value = gather<T, W>(source + c * to_next, nearest);
+            put(c, valid ? value : splat<W>(fill ? W(fill[c]) : W(0)));
         }
         return;
     }
@@ -177,7 +185,7 @@ template <int D, class T, class W, class B>
     if (job.mode == Mode::linear && !job.fill && find_cell<true, D, W>(axes, block, at, cell)) {
         for (std::int64_t c = 0; c < job.channels; ++c) {
             Vec<W> corner[1 << D];
-            gather_corners<D - 1, D, T, W>(source + c * image.channel_stride, axes, cell, corner);
+            gather_corners<D - 1, D, T, W>(source + c * image.channel_stride, axes.step, cell, corner);
             add(c, slope_of_corners<D, W>(corner, cell));
         }
         return;

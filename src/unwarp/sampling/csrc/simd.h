@@ -26,6 +26,7 @@ using F64 = double __attribute__((vector_size(UNWARP_BYTES)));
 using I32 = std::int32_t __attribute__((vector_size(UNWARP_BYTES)));
 using I64 = std::int64_t __attribute__((vector_size(UNWARP_BYTES)));
 using U32 = std::uint32_t __attribute__((vector_size(UNWARP_BYTES)));
+using U64 = std::uint64_t __attribute__((vector_size(UNWARP_BYTES)));
 
 using Pair32 = float __attribute__((vector_size(8)));
 using Pair64 = double __attribute__((vector_size(16)));
@@ -37,6 +38,7 @@ template <>
 struct Lanes<float> {
     using V = F32;
     using I = I32;
+    using U = U32;
     using Pair = Pair32;
     using Index = std::int32_t;
     static constexpr int count = UNWARP_BYTES / 4;
@@ -45,6 +47,7 @@ template <>
 struct Lanes<double> {
     using V = F64;
     using I = I64;
+    using U = U64;
     using Pair = Pair64;
     using Index = std::int64_t;
     static constexpr int count = UNWARP_BYTES / 8;
@@ -91,6 +94,24 @@ template <class W>
 inline Vec<W> floor(Vec<W> v) {
     const Vec<W> cut = to_float<W>(to_int<W>(v));
     return cut > v ? cut - 1 : cut;
+}
+
+// The same as an integer; what does not fit, or is no number, is far from 0.
+template <class W>
+inline Int<W> floor_to_int(Vec<W> v) {
+#if defined(__AVX512F__)
+    if constexpr (std::is_same_v<W, float>)
+        return reinterpret_cast<I32>(_mm512_mask_cvt_roundps_epi32(
+            _mm512_setzero_si512(), 0xffff, v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC));
+#endif
+    return v == v ? to_int<W>(floor<W>(v)) : splat_int<W>(std::numeric_limits<typename Lanes<W>::Index>::min());
+}
+
+// Where from <= v < from + count: one comparison, as negative numbers without their sign are huge.
+template <class W>
+inline Int<W> among(Int<W> v, Int<W> from, Int<W> count) {
+    using U = typename Lanes<W>::U;
+    return reinterpret_cast<U>(v) - reinterpret_cast<U>(from) < reinterpret_cast<U>(count);
 }
 
 // The second where either is NaN, as the machine's own instructions have it.
@@ -148,6 +169,9 @@ inline bool none(I mask) {
 
 template <class W>
 inline W sum(Vec<W> v) {
+#if defined(__AVX512F__)
+    if constexpr (std::is_same_v<W, float>) return _mm512_reduce_add_ps(v);
+#endif
     // By halves: one after the other, each addition would wait for the last.
     W part[Lanes<W>::count];
     store(part, v);
@@ -290,20 +314,42 @@ inline Vec<W> gather(const T* from, Int<W> offset) {
     return v;
 }
 
+// One vector per coordinate of points that lie one after the other, D coordinates each.
+template <int D, class T, class W>
+inline void load_apart(const T* from, Vec<W>* axes) {
+    constexpr int lanes = Lanes<W>::count;
+#if defined(__AVX512F__)
+    if constexpr (D == 2 && std::is_same_v<T, float> && std::is_same_v<W, float>) {
+        const __m512 low = _mm512_loadu_ps(from), high = _mm512_loadu_ps(from + lanes);
+        // Shuffled within quarters, pairs of points come out in the order 0, 8, 2, 10, ... of theirs.
+        const __m512i order = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
+        for (int d = 0; d < 2; ++d) {
+            const __m512 mixed = d ? _mm512_shuffle_ps(low, high, 0xdd) : _mm512_shuffle_ps(low, high, 0x88);
+            axes[d] = reinterpret_cast<F32>(_mm512_permutexvar_epi64(order, _mm512_castps_si512(mixed)));
+        }
+        return;
+    }
+#endif
+    Int<W> every;
+    for (int lane = 0; lane < lanes; ++lane) every[lane] = lane * D;
+    for (int d = 0; d < D; ++d) axes[d] = gather<T, W>(from + d, every);
+}
+
 // Elements at `offset` and the ones right after them. One wide load serves both: half the work of two gathers.
 template <class T, class W>
 inline void gather_pair(const T* from, Int<W> offset, Vec<W>& first, Vec<W>& second) {
 #if defined(__AVX512F__)
     if constexpr (std::is_same_v<T, float> && std::is_same_v<W, float>) {
-        const __m512i index = reinterpret_cast<__m512i>(offset);
-        const __m512i low =
-            _mm512_mask_i32gather_epi64(_mm512_setzero_si512(), 0xff, _mm512_castsi512_si256(index), from, 4);
-        const __m512i high =
-            _mm512_mask_i32gather_epi64(_mm512_setzero_si512(), 0xff, _mm512_extracti64x4_epi64(index, 1), from, 4);
-        const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-        const __m512i odd = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
-        first = reinterpret_cast<F32>(_mm512_permutex2var_epi32(low, even, high));
-        second = reinterpret_cast<F32>(_mm512_permutex2var_epi32(low, odd, high));
+        // In the order from which one shuffle within quarters tells first and second apart: two-register permutations
+        // take twice as long.
+        const __m512i order = _mm512_setr_epi32(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
+        const __m512i index = _mm512_permutexvar_epi32(order, reinterpret_cast<__m512i>(offset));
+        const __m512 low = _mm512_castsi512_ps(
+            _mm512_mask_i32gather_epi64(_mm512_setzero_si512(), 0xff, _mm512_castsi512_si256(index), from, 4));
+        const __m512 high = _mm512_castsi512_ps(
+            _mm512_mask_i32gather_epi64(_mm512_setzero_si512(), 0xff, _mm512_extracti64x4_epi64(index, 1), from, 4));
+        first = reinterpret_cast<F32>(_mm512_shuffle_ps(low, high, 0x88));
+        second = reinterpret_cast<F32>(_mm512_shuffle_ps(low, high, 0xdd));
         return;
     }
     if constexpr (std::is_same_v<T, Bfloat> && std::is_same_v<W, float>) {

@@ -94,7 +94,7 @@ inline void find_taps(
         const I finite = (raw - raw) == 0;
         taps.finite &= finite;
         const V bounded = max(min(raw, splat<W>(W(farthest))), splat<W>(-W(farthest)));
-        const V position = finite ? bounded : V{};
+        const V position = settle<W>(finite ? bounded : V{}, splat<W>(W(job.tolerance[d])));
         V first;
         V* weight = taps.weight[d];
         V* slope = taps.slope[d];
