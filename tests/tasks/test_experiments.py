@@ -38,9 +38,10 @@ def test_the_network_of_every_row_can_be_built(cell: Cell) -> None:
         tuple("0123456789"),
     )
     run = RunFolder(Path("nowhere"), options)
+    (name,) = run.models
     splits = Splits(pictures, pictures, pictures)
     batches = run.batches(splits)
-    model = build(options, *run.models, batches.image_shape, batches.classes, splits.steps)
+    model = build(options, name, batches.image_shape, batches.classes, splits.steps)
     if cell.experiment == "addition":
         parameters = sum(parameter.numel() for parameter in model.parameters())
         assert 0.9 * 400_000 <= parameters <= 400_000
