@@ -96,7 +96,12 @@ def test_every_recipe_takes_a_step(name: str, tmp_path: Path, capsys: pytest.Cap
         rows = labels.reshape(20, 3)
         parts = {"train": slice(0, 20), "val": slice(20, 40), "test": slice(40, 60)}
         np.savez(
-            archive, **{f"x_{part}": large[of] for part, of in parts.items()}, y_train=rows, y_val=rows, y_test=rows
+            archive,
+            allow_pickle=False,
+            y_train=rows,
+            y_val=rows,
+            y_test=rows,
+            **{f"x_{part}": large[of] for part, of in parts.items()},
         )
     else:
         np.savez(archive, x=images, y=labels)

@@ -89,7 +89,7 @@ def error_percent(arrays: dict[str, np.ndarray]) -> float:
 
 def spelled(labels: np.ndarray, classes: Sequence[str]) -> str:
     """One label, or a sequence `[T]` of them, in words."""
-    names = [classes[label] for label in labels.reshape(-1).tolist()]
+    names = [classes[int(label)] for label in labels.flat]
     return ("" if all(len(name) == 1 for name in names) else " ").join(names)
 
 
