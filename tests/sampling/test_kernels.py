@@ -188,6 +188,28 @@ def test_strided_images_are_read_where_they_lie(instruction_set: str, channels: 
         assert torch.equal(cpu.read(view, coordinates, *how), cpu.read(view.contiguous(), coordinates, *how))
 
 
+@pytest.mark.parametrize("channels", [1, 3, 16])
+@pytest.mark.parametrize("kind", ["near", "grid"])
+def test_gradients_may_lie_in_memory_as_they_like(kind: str, channels: int) -> None:
+    torch.manual_seed(0)
+    image, size = torch.randn(2, channels, 6, 7, 8), (5, 9, 4)
+    points = coordinates_of(kind, 2, size, torch.float32)
+    words = (kind != "grid", "linear", ("zeros",) * 3)
+    gradients = {
+        "of a sum along depth": torch.randn(2, channels, 1, 9, 4).expand(-1, -1, 5, -1, -1),
+        "of a transpose": torch.randn(2, channels, 4, 9, 5).transpose(2, 4),
+        "of a slice": torch.randn(2, channels, 5, 9, 8)[..., ::2],
+        "of a total": torch.randn(2, channels, 1, 1, 1).expand(-1, -1, *size),
+        "with channels last": torch.randn(2, *size, channels).movedim(4, 1),
+    }
+    for name, gradient in gradients.items():
+        copy = gradient.contiguous()
+        found, wanted = (cpu.grad_coordinates(g, image, points, *words, None) for g in (gradient, copy))
+        torch.testing.assert_close(found, wanted, msg=name)
+        found, wanted = (cpu.grad_image(g, points, image, *words) for g in (gradient, copy))
+        torch.testing.assert_close(found, wanted, msg=name)
+
+
 def test_offsets_that_do_not_fit_32_bits_are_read_in_64() -> None:
     # A view with huge strides over little memory is not possible; a shape that only claims to be large is enough here.
     image = torch.empty(1, 1, 2**16, 2**16, device="meta")

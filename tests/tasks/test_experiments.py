@@ -2,11 +2,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from unwarp.cli.main import main
+from unwarp.data import Pictures, Splits
 from unwarp.tasks.experiments import FOLDER, Cell, experiment_names, keep, load_experiment
 from unwarp.tasks.options import Options
 from unwarp.tasks.run_folder import RunFolder
+from unwarp.tasks.training import build
 
 TABLES = [load_experiment(name) for name in experiment_names()]
 CELLS = [cell for table in TABLES for cell in table.cells]
@@ -19,6 +22,30 @@ def test_the_options_of_every_cell_are_known(cell: Cell) -> None:
         assert len(run.models) == 1
     assert (cell.published is None) == (cell.goal == "report")
     assert cell.goal in ("better", "as good", "report")
+
+
+@pytest.mark.parametrize(
+    "cell", {(c.experiment, c.row): c for c in CELLS}.values(), ids=lambda cell: f"{cell.experiment}:{cell.name}"
+)
+def test_the_network_of_every_row_can_be_built(cell: Cell) -> None:
+    options = Options.of({**cell.options, "labels": None})
+    sequences = options.data.data == "mnist-sequences"
+    count, size, labels = 10, (100, 100) if sequences else (28, 28), torch.arange(10)
+    pictures = Pictures(
+        torch.zeros(count, options.data.channels or 1, *size, dtype=torch.uint8),
+        torch.stack([labels] * 3, dim=1) if sequences else labels,
+        tuple("0123456789"),
+        tuple("0123456789"),
+    )
+    run = RunFolder(Path("nowhere"), options)
+    (name,) = run.models
+    splits = Splits(pictures, pictures, pictures)
+    batches = run.batches(splits)
+    model = build(options, name, batches.image_shape, batches.classes, splits.steps)
+    if cell.experiment == "addition":
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        assert 0.9 * 400_000 <= parameters <= 400_000
+        assert len(batches.classes) == 19
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)

@@ -19,7 +19,7 @@ from unwarp.tasks.options import DataOptions, Options
 from unwarp.tasks.run_folder import RunFolder
 from unwarp.tasks.training import load_best, train
 
-MODELS = ("sequence-cnn", "st-sequence-cnn", "st-recurrent", "st-convnet")
+MODELS = ("sequence-cnn", "st-sequence-cnn", "st-recurrent", "st-convnet", "2st-convnet")
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +58,11 @@ def test_every_label_counts(run: RunFolder, name: str) -> None:
     whole = (arrays["worst_label"] != arrays["worst_predicted"]).any(1)
     assert whole.all()
     assert arrays["mean_before"].shape == (2, 1, 40, 40)
+    size = (40, 40) if name == "sequence-cnn" else (20, 20)
+    # Side by side, what each transformer shows; one crop for each label, what is shown of a class.
+    assert arrays["mean_after"].shape == ((2, 2, 1, *size) if name == "2st-convnet" else (2, 1, *size))
+    maps = (2,) if name in ("2st-convnet", "st-recurrent") else ()
+    assert arrays["gallery_output"].shape == (16, *maps, 1, *size)
 
 
 def test_a_run_remembers_how_long_its_sequences_are(run: RunFolder) -> None:

@@ -219,7 +219,7 @@ def test_each_of_several_transformers_is_diagnosed(sums: RunFolder) -> None:
 
 
 def test_sums_are_measured_with_every_map_and_every_addend(sums: RunFolder) -> None:
-    assert sums.interface() == ((2, 24, 24), ("0", "1", "2"))
+    assert sums.interface() == ((2, 24, 24), ("0", "1", "2"), None)
     arrays = load_evaluation(sums.folder("2st-convnet") / "evaluation.npz")
     assert set(arrays["labels"]) == {0, 1, 2}
     assert arrays["mean_before"].shape == (3, 2, 24, 24)

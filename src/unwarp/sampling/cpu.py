@@ -75,7 +75,7 @@ def grad_image(
     result = torch.zeros(like.shape, dtype=dtype, device=like.device)
     if grad_out.numel() and result.numel():
         how = (linear, MODES.index(mode), _codes(padding), _threads(grad_out))
-        _kernels.backward_image(grad_out.detach().to(dtype), result, _points(coordinates, linear), *how)
+        _kernels.backward_image(_even(grad_out.detach().to(dtype)), result, _points(coordinates, linear), *how)
     return result.to(like.dtype)
 
 
@@ -94,7 +94,8 @@ def grad_coordinates(
     dtype = computing_dtype(image, coordinates)
     result = torch.empty_like(coordinates, memory_format=torch.contiguous_format)
     how = (linear, MODES.index(mode), _codes(padding), _values(fill, image.shape[1]), _threads(grad_out))
-    _kernels.backward_points(image.detach(), grad_out.detach().to(dtype), _points(coordinates, linear), result, *how)
+    gradient = _even(grad_out.detach().to(dtype))
+    _kernels.backward_points(image.detach(), gradient, _points(coordinates, linear), result, *how)
     return result
 
 
@@ -105,6 +106,19 @@ def _points(coordinates: Tensor, linear: bool) -> Tensor:
     if linear or first.is_contiguous() or (first.ndim == 3 and first.transpose(1, 2).is_contiguous()):
         return coordinates
     return coordinates.contiguous()
+
+
+def _even(gradient: Tensor) -> Tensor:
+    """`gradient [N, C, *size]` with all its samples at equal distances in memory, as the kernels go through them.
+
+    What autograd hands on may be transposed, or expanded along some axes (the gradient of a sum).
+    """
+    step = gradient.stride(-1)
+    for extent, stride in zip(reversed(gradient.shape[2:]), reversed(gradient.stride()[2:]), strict=True):
+        if stride != step:
+            return gradient.clone(memory_format=torch.contiguous_format)
+        step *= extent
+    return gradient
 
 
 def _codes(padding: Sequence[str]) -> list[int]:

@@ -52,7 +52,7 @@ def evaluate(model: Classifier, batches: PictureBatches, device: torch.device) -
             columns[name].append(column.cpu())
         members = torch.nn.functional.one_hot(batch.labels, classes).float()
         counts += members.flatten(0, -2).sum(0).cpu()
-        of_pictures = members.flatten(1, -2).sum(1)
+        of_pictures = members.reshape(len(members), -1, classes).sum(1)
         of_crops = members if model.labels_each_crop else of_pictures
         before, after = seen_from_front(batch.images).float(), seen.picture.float()
         for which, (owners, pictures) in enumerate(((of_pictures, before), (of_crops, after))):
