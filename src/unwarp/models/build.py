@@ -11,6 +11,7 @@ from unwarp.checks import check_choice
 from unwarp.models.classifier import Classifier
 from unwarp.models.convnet import convnet
 from unwarp.models.jaderberg import cnn, fcn
+from unwarp.models.lin import lin_classifier, lin_cnn
 from unwarp.models.localizations import localization_network
 from unwarp.models.multi import insert_transformers
 from unwarp.models.side_by_side import PARALLEL, SIDE_BY_SIDE, NetworksOfCrops, network_of_channels
@@ -21,8 +22,8 @@ from unwarp.transforms import Affine, Transform, Translation
 _BASES = ("fcn", "cnn", "convnet")
 # How the spatial transformers stand, and the classification networks that may follow them.
 KINDS: dict[str, tuple[str, ...]] = {
-    "": (*_BASES, "sequence-cnn"),
-    "st": (*_BASES, "sequence-cnn", "recurrent"),
+    "": (*_BASES, "lin-cnn", "sequence-cnn"),
+    "st": (*_BASES, "lin-cnn", "sequence-cnn", "recurrent"),
     "pst": _BASES,
     "2st": _BASES,
     "4st": _BASES,
@@ -123,7 +124,8 @@ def build_model(
                 localization: nn.Module = centroid(sees)
             else:
                 localization = localization_network(kind, base, sees, family, parallel=parallel, steps=steps)
-            how: dict[str, Any] = {"window": window if first else 1.0, "jitter": jitter if last else 0.0}
+            zooms = first and passes == 1
+            how: dict[str, Any] = {"window": window if zooms else 1.0, "jitter": jitter if last else 0.0}
             transformers.append(SpatialTransformer(localization, family, crop, leash=leash, **how))
             sees = seen
 
@@ -147,7 +149,7 @@ def build_model(
         network = nn.Sequential(network, nn.Unflatten(1, (steps, num_classes)))
     if ndim == 3:
         network = nn.Sequential(Projection(projection), network)
-    return Classifier(network, transformers, passes, samples)
+    return Classifier(network, transformers, passes, samples, window=window if passes > 1 else 1.0)
 
 
 def _network(
@@ -171,6 +173,8 @@ def _network(
             return fcn(in_shape, outputs, parameters=parameters, dropout=dropout)
         case "cnn":
             return cnn(in_shape, outputs, parameters=parameters, dropout=dropout, change=change)
+        case "lin-cnn":
+            return (lin_classifier if kind else lin_cnn)(in_shape, outputs, dropout=dropout)
         case "recurrent":
             return crop_reader(in_shape, outputs, dropout=dropout)
         case "sequence-cnn":

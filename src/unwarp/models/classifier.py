@@ -56,6 +56,7 @@ class Classifier(nn.Module):
         transformers: of the cascade; none for a plain network.
         passes: see `Cascade`.
         samples: how many maps are drawn in evaluation from a predicted distribution.
+        window: see `Cascade`.
     """
 
     def __init__(
@@ -64,9 +65,11 @@ class Classifier(nn.Module):
         transformers: Sequence[SpatialTransformer] = (),
         passes: int = 1,
         samples: int = 10,
+        *,
+        window: float = 1.0,
     ) -> None:
         super().__init__()
-        self.cascade = Cascade(transformers, passes) if transformers else None
+        self.cascade = Cascade(transformers, passes, window=window) if transformers else None
         self.backbone = backbone
         self.samples = samples
         draws = [t for t in transformers if isinstance(t.localization, ProbabilisticLocalization)]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from unwarp.models.lin import lin_localization
 from unwarp.models.multi import small_localization
 from unwarp.models.side_by_side import SIDE_BY_SIDE
 from unwarp.models.sonderby import feed_forward_localization, recurrent_localization
@@ -58,6 +59,8 @@ def _single(
             return fully_connected(in_shape, transform, start=start)
         case "cnn":
             return convolutional(in_shape, transform, start=start)
+        case "lin-cnn":
+            return lin_localization(in_shape, transform)
         case "sequence-cnn":
             return feed_forward_localization(in_shape, transform)
         case "recurrent":

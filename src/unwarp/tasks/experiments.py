@@ -136,6 +136,8 @@ def load_experiment(name: str) -> Experiment:
     cells = []
     for row_name, row in table["rows"].items():
         for column_name, column in table["columns"].items():
+            if column_name not in row.get("only", table["columns"]):
+                continue
             options = {**recipe_options(column["recipe"]), **column, **row.get("options", {})}
             options.pop("recipe")
             published = row.get("published", {}).get(column_name)

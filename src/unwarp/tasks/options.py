@@ -60,7 +60,8 @@ class ModelOptions(_Checked):
         "comma-separated, trained one after the other: fcn, cnn, convnet; behind a spatial transformer st-fcn, st-cnn, "
         "st-convnet, a probabilistic one pst-fcn, pst-cnn, pst-convnet, two side by side 2st-fcn, 2st-cnn, 2st-convnet "
         "or four 4st-fcn, 4st-cnn, 4st-convnet; with one before each of the first four convolutions multi-st-cnn, "
-        "multi-st-convnet; for sequences of labels also sequence-cnn, st-sequence-cnn, st-recurrent",
+        "multi-st-convnet; smaller ones lin-cnn, st-lin-cnn; for sequences of labels also sequence-cnn, "
+        "st-sequence-cnn, st-recurrent",
     )
     transform: Literal["translation", "attention", "rotation", "similarity", "affine", "projective", "tps"] = option(
         "affine", "what the spatial transformer may do to a picture"
