@@ -2,13 +2,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from unwarp.models import build_model
 from unwarp.report import results_table, write_report
-from unwarp.report.film import write_film
+from unwarp.report.film import write_film, write_turning
 from unwarp.report.page import _each_transformer, _read_log
 from unwarp.tasks.options import Options
 from unwarp.tasks.run_folder import RunFolder
+from unwarp.tasks.turning import turn
 
 
 def test_a_later_log_has_the_last_word_on_an_epoch(tmp_path: Path) -> None:
@@ -32,6 +35,26 @@ def test_a_long_film_is_thinned(tmp_path: Path, channels: int, maps: tuple[int, 
     with Image.open(file) as film:
         assert 40 <= film.n_frames <= 80  # pyright: ignore[reportAttributeAccessIssue]
         assert film.height == 16 + 88 * (1 + (maps[0] if maps else 1))
+
+
+def test_pictures_turn_to_and_fro_about_their_centres(tmp_path: Path) -> None:
+    picture = torch.zeros(2, 1, 9, 9)
+    picture[:, :, 0, 4] = 1  # at the top; turned by 45° it comes near a corner
+    model = build_model("st-convnet", (1, 9, 9), 3).eval()
+    arrays = turn(model, picture)
+    angles, inputs = arrays["turning_angle"], arrays["turning_input"]
+    assert angles[0] == 0
+    np.testing.assert_allclose([angles.min(), angles.max()], [-45, 45])
+    np.testing.assert_array_equal(inputs[0], 255 * picture.numpy())
+    far = inputs[angles.argmax(), 0, 0]
+    assert np.argwhere(far == far.max())[0].tolist() in ([1, 1], [1, 7])
+    # A new transformer leaves everything as it is.
+    np.testing.assert_array_equal(arrays["turning_output"], inputs)
+    file = write_turning(arrays, tmp_path / "turning.gif")
+    assert file is not None
+    with Image.open(file) as film:
+        assert film.n_frames == len(angles)  # pyright: ignore[reportAttributeAccessIssue]
+    assert write_turning({}, tmp_path / "no.gif") is None
 
 
 def test_without_a_transformer_there_is_no_film(tmp_path: Path) -> None:

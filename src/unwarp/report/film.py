@@ -1,5 +1,6 @@
-"""`filmstrip.gif`: the same pictures, straightened after each epoch."""
+"""`filmstrip.gif`: the same pictures, straightened after each epoch; `turning.gif`: pictures that turn, held still."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from unwarp.figures import in_colours
 from unwarp.tasks.run_folder import RunFolder
 
 _CELL, _GAP, _TITLE = 84, 4, 16
-_MILLISECONDS, _LAST_MILLISECONDS = 250, 2000
+_MILLISECONDS, _LAST_MILLISECONDS, _TURNING_MILLISECONDS = 250, 2000, 100
 _MOST_FRAMES = 80
 
 
@@ -25,7 +26,19 @@ def write_film(run: RunFolder, results: dict[str, Any]) -> Path | None:
     files = files[:: -(-len(files) // _MOST_FRAMES)]
     frames = [_frame(inputs, np.load(file, allow_pickle=False), f"epoch {int(file.stem)}") for file in files]
     times = [_MILLISECONDS] * (len(frames) - 1) + [_LAST_MILLISECONDS]
-    path = run.path / "filmstrip.gif"
+    return _save(frames, times, run.path / "filmstrip.gif")
+
+
+def write_turning(arrays: Mapping[str, np.ndarray], path: Path) -> Path | None:
+    """Write the film of an evaluation's turning pictures, if it has them; returns its file, or None."""
+    if "turning_angle" not in arrays:
+        return None
+    parts = zip(*(arrays[f"turning_{name}"] for name in ("input", "output", "angle")), strict=True)
+    frames = [_frame(inputs, outputs, f"turned by {angle:+.0f} degrees") for inputs, outputs, angle in parts]
+    return _save(frames, [_TURNING_MILLISECONDS] * len(frames), path)
+
+
+def _save(frames: list[Image.Image], times: list[int], path: Path) -> Path:
     frames[0].save(path, save_all=True, append_images=frames[1:], duration=times, loop=0)
     return path
 

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from unwarp import figures
-from unwarp.report.film import write_film
+from unwarp.report.film import write_film, write_turning
 from unwarp.report.table import COLUMNS, result_row
 from unwarp.tasks.evaluation import load_evaluation, spelled
 from unwarp.tasks.run_folder import RunFolder
@@ -34,7 +34,7 @@ _ONE_OF_SEVERAL = re.compile(r"pose_(map|depth)(\d+)_(\w+)")
 
 
 def write_report(run: RunFolder) -> Path:
-    """Write `report.html`, `filmstrip.gif` and `mean_pictures.png` into the folder of a run; returns the page.
+    """Write `report.html` and its pictures, each a file too, into the folder of a run; returns the page.
 
     Raises:
         ValueError: if no model of the run is finished.
@@ -82,6 +82,9 @@ def _model_section(run: RunFolder, model: str) -> dict[str, Any]:
         sums = [f"sum {spelled(label, classes)}" for label in arrays["gallery_label"][:_MATRICES]]
         seen, made, outlines = (arrays[f"gallery_{name}"][:_MATRICES] for name in ("input", "output", "outline"))
         section["channels"] = embed(figures.channels(seen, made, outlines, sums, mesh=mesh), "transformer × channel")
+    turning = write_turning(arrays, run.path / "turning.gif")
+    if turning is not None:
+        section["turning"] = _image(turning.read_bytes(), "gif", "pictures that turn, and what is made of them")
     if "pose_learned" in arrays:
         section["poses"] = embed(figures.poses(arrays["pose_learned"], arrays["pose_true"]), "learned and true pose")
     confusion = figures.confusion(arrays["labels"].ravel(), arrays["predicted"].ravel(), classes)

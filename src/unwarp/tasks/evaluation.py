@@ -12,10 +12,12 @@ from unwarp.data.batches import PictureBatches
 from unwarp.maps import LinearMap, Map
 from unwarp.models import Classifier
 from unwarp.nn import diagnose, seen_from_front
+from unwarp.tasks.turning import turn
 
 _GALLERY = 16
 _OUTLINE = (9, 9)
 _POSES = 2000
+_TURNING = 10
 
 
 @torch.no_grad()
@@ -29,6 +31,8 @@ def evaluate(model: Classifier, batches: PictureBatches, device: torch.device) -
         of the test set) and `worst_*` (the errors the model was most sure of), with `*_outline [n, 9, 9, 2]`, where the
         straightened picture lies in the input; and, where they are known, `pose_learned` and `pose_true [n, 4]`:
         rotation in radians, log-scale and centre (x, y), of about 2000 pictures.
+
+        Of a model with spatial transformers, also what `turn` gives.
 
         With K maps of each picture, `*_output`, `*_outline`, `pose_learned` and `mean_after` have an axis K after their
         first; but where each crop has a label of its own, `mean_after` is the mean of the crops of a class. Of A
@@ -84,6 +88,8 @@ def evaluate(model: Classifier, batches: PictureBatches, device: torch.device) -
         arrays[name] = (total / counts.clamp_min(1).reshape(-1, *(1,) * (total.ndim - 1))).numpy()
     arrays |= {f"gallery_{name}": value.numpy() for name, value in gallery.items()}
     arrays |= {f"worst_{name}": value.numpy() for name, value in worst.items()}
+    if "outline" in gallery and len(batches.image_shape) == 3:
+        arrays |= turn(model, gallery["input"][:_TURNING].to(device))
     if learned:
         arrays |= {"pose_learned": torch.cat(learned).numpy(), "pose_true": torch.cat(true).numpy()}
     return arrays
