@@ -1,7 +1,9 @@
 """Find what pictures have in common, without labels or boxes (arXiv 1506.02025, section 4.5).
 
 A spatial transformer learns to show, in every picture, the part that looks most like what it shows in the others and
-least like a random part of the same picture. What looks alike is decided by a network trained on something else.
+least like a random part of the same picture. What looks alike is decided by a network trained on something else. The
+paper's transformer has a scale of its own; here the size of what is looked for is given, and its place is the centroid
+of a heatmap.
 """
 
 import json
@@ -21,10 +23,10 @@ from unwarp.losses import triplet_hinge
 from unwarp.maps import Map
 from unwarp.metrics import box_of, box_overlap
 from unwarp.models.jaderberg import activations, cnn
-from unwarp.nn import SpatialTransformer, convolutional
+from unwarp.nn import SpatialTransformer, centroid
 from unwarp.tasks.machine import machine
 from unwarp.tasks.options import ColocaliseOptions
-from unwarp.transforms import Attention, Bounded
+from unwarp.transforms import Attention, Translation
 
 _ENCODER_BATCH, _ENCODER_PICTURES = 128, 500
 _ENCODER_LR = 4e-3
@@ -34,9 +36,6 @@ _FOUND = 0.5
 # sight, and closes in on the width of a digit. From the start at that width it learns to look where nothing is.
 _WINDOW = 1 / 3
 _ZOOM_TIME = 0.7
-# Narrow: the digits are of one size, and a box of the ink alone, 20 of 28 pixels wide, overlaps too little to count.
-_SCALE = (0.87, 1.15)
-_REACH = 0.8
 
 
 class Colocalised(NamedTuple):
@@ -120,9 +119,8 @@ def colocalise(digit: str, pictures: Pictures, encoder: Encoder, options: Coloca
     generator = torch.Generator().manual_seed(options.seed)
     images, placed = _place(pictures, rows, options, generator)
     torch.manual_seed(options.seed)
-    transform = Bounded(Attention(), scale=_SCALE, translation=_REACH)
-    localization = convolutional((1, *_CANVAS), transform, channels=(8, 16), normalize=True)
-    transformer = SpatialTransformer(localization, transform, pictures.images.shape[2:], leash=1.0, antialias=True)
+    size = pictures.images.shape[2:]
+    transformer = SpatialTransformer(centroid((1, *_CANVAS)), Translation(), size, antialias=True)
     optimizer = torch.optim.Adam(transformer.parameters(), options.lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, options.epochs * options.steps)
     # It stays in training mode: all pictures are one batch, of which it normalises the features.
