@@ -59,6 +59,8 @@ def test_single_precision_is_that_of_the_reference_in_double(mode: str, ndim: in
     linear = "grid" not in kind
     exact = coordinates.double()
     positions = to_pixel(linear_grid(exact, out_size).flatten(1, -2) if linear else exact, in_size)
+    # Near the horizon a rounding of w moves a sample by pixels, in the reference as well.
+    assume(kind != "projective" or bool((positions.abs() < 100).all()))
     positions = positions[torch.isfinite(positions) & (positions.abs() < 1000)]
     # A slope jumps at a pixel's centre, the nearest pixel half-way between two.
     distance = (positions - (0.5 if mode == "nearest" else 0.0)).frac().abs()
