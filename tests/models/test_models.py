@@ -154,6 +154,8 @@ def test_what_makes_no_sense_is_refused() -> None:
         build_model("2st-cnn", (1, 28, 28), 10, parallel="sums")
     with pytest.raises(ValueError, match="^transformers, passes, look: wanted 1, 1 and no look for 2st-cnn"):
         build_model("2st-cnn", (1, 28, 28), 10, passes=2)
+    with pytest.raises(ValueError, match="^transformers: wanted 1 for pst-cnn"):
+        build_model("pst-cnn", (1, 28, 28), 10, look=True, num_transformers=0)
     with pytest.raises(ValueError, match="^backbone: wanted none for multi-st-cnn"):
         build_model("multi-st-cnn", (1, 28, 28), 10, backbone=lambda in_shape, outputs: nn.Flatten())
     with pytest.raises(ValueError, match="^in_shape: wanted"):

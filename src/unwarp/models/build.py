@@ -105,6 +105,8 @@ def build_model(
         raise ValueError(
             f"transformers, passes, look: wanted 1, 1 and no look for {name}, got {num_transformers}, {passes}, {look}"
         )
+    if kind == "pst" and num_transformers == 0:
+        raise ValueError(f"transformers: wanted 1 for {name}, which draws its theta, got 0")
     ndim = len(in_shape) - 1
     if several and ndim != 2:
         raise ValueError(f"in_shape: wanted (C, H, W) for {name}, got {tuple(in_shape)}")
