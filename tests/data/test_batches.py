@@ -7,7 +7,13 @@ from unwarp.warping import warp
 
 
 def make(
-    name: str | None = "rts", *, augment: bool = True, seed: int = 0, batch_size: int = 16, addends: int = 1
+    name: str | None = "rts",
+    *,
+    augment: bool = True,
+    seed: int = 0,
+    batch_size: int = 16,
+    addends: int = 1,
+    bend: float = 0.0,
 ) -> PictureBatches:
     generator = torch.Generator().manual_seed(5)
 
@@ -18,7 +24,7 @@ def make(
     distortion = None if name is None else Distortion(name, (12, 12))
     splits = Splits(part(50), part(9), part(10))
     return PictureBatches(
-        splits, distortion=distortion, augment=augment, batch_size=batch_size, seed=seed, addends=addends
+        splits, distortion=distortion, augment=augment, batch_size=batch_size, seed=seed, addends=addends, bend=bend
     )
 
 
@@ -125,3 +131,18 @@ def test_addends_without_augmentation_keep_their_sums() -> None:
     assert images.shape[1] == 2
     assert labels.max() > 2
     assert batches.on_after_batch_transfer((images, labels, seed)).labels is labels
+
+
+def test_bending_changes_training_pictures_only_and_by_about_what_it_says() -> None:
+    straight, bent = make("r"), make("r", bend=0.5)
+    images, labels, seed = epoch(bent)[0]
+    assert torch.equal(bent.distort(images, labels, seed).images, straight.distort(images, labels, seed).images)
+    first, second = (bent.distort(images, labels, s, training=True).images for s in (seed, seed + 1))
+    assert not torch.equal(first, second)
+    assert first.min() >= 0
+    assert first.max() <= 1
+    # A ramp of a grey level per pixel, bent, tells how far its pixels moved.
+    ramp = torch.arange(12).expand(500, 1, 12, 12).to(torch.uint8)
+    moved = 255 * make(None, bend=0.5, augment=False).distort(ramp, labels, seed, training=True).images - ramp
+    assert 0.35 < moved[..., 4:-4].std() < 0.5
+    assert moved[..., 4:-4].mean().abs() < 0.05

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from unwarp.data.addition import draw_addends, sum_classes
-from unwarp.data.distort import Distortion
+from unwarp.data.distort import Distortion, random_bends
 from unwarp.data.extrude import Extrusion
 from unwarp.data.pictures import Pictures, Splits
 from unwarp.maps import Map
@@ -87,6 +87,8 @@ class PictureBatches(L.LightningDataModule):
         batch_size: of the training batches, over all devices together.
         seed: of the order and of the training distortions.
         addends: how many pictures make one, each distorted by itself in channels of its own; its label is their sum.
+        bend: training pictures are first bent anew each time, by a thin-plate spline over 4×4 points that move by a normal
+            of so many pixels.
 
     Raises:
         ValueError: for classes that cannot be added up.
@@ -101,10 +103,11 @@ class PictureBatches(L.LightningDataModule):
         batch_size: int,
         seed: int,
         addends: int = 1,
+        bend: float = 0.0,
     ) -> None:
         super().__init__()
         self.splits, self.distortion, self.augment = splits, distortion, augment
-        self.batch_size, self.seed, self.addends = batch_size, seed, addends
+        self.batch_size, self.seed, self.addends, self.bend = batch_size, seed, addends, bend
         self.classes = splits.train.classes if addends == 1 else sum_classes(splits.train.classes, addends)
         self._next_batch = 0
 
@@ -164,6 +167,10 @@ class PictureBatches(L.LightningDataModule):
 
     def _distorted(self, images: Tensor, generator: torch.Generator, training: bool) -> tuple[Tensor, Map | None]:
         clean = images.float() / 255
+        if training and self.bend:
+            # Read once more below: linear interpolation would blur what is never blurred in the test.
+            bends = random_bends(len(clean), clean.shape[2:], self.bend, generator)
+            clean = warp(clean, bends, mode="cubic", padding="border").clamp(0, 1)
         if self.distortion is not None:
             return self.distortion(clean, generator)
         if training and self.augment:

@@ -135,12 +135,9 @@ class Distortion:
         return _homography(in_canvas.expand(count, 4, 2), _draw_convex(count, moved))
 
     def _draw_e(self, count: int, generator: torch.Generator) -> Map:
-        spline = ThinPlateSpline((4, 4)).to(generator.device)
         scale = _uniform((count, 1), 0.75, 1.0, generator)
-        noise = 1.5 * self.unit * _normal((count, 16, 2), generator)
-        offsets = noise / (self._extent(self.size, noise) / 2)
         zoom = Affine()(Affine().identity.to(scale) / scale)
-        return self._in_pixels(zoom) @ spline(offsets.flatten(1))
+        return self._in_pixels(zoom) @ random_bends(count, self.size, 1.5 * self.unit, generator)
 
     def _draw_tc(self, count: int, generator: torch.Generator) -> Map:
         room = [out - extent for out, extent in zip(self.size, self.in_size, strict=True)][::-1]
@@ -162,6 +159,17 @@ class Distortion:
         outward = torch.cat([self._extent(self.size, matrix) / 2, matrix.new_ones(1)])
         inward = 2 / self._extent(self.in_size, matrix)
         return LinearMap(matrix * outward * inward.unsqueeze(-1))
+
+
+def random_bends(count: int, size: Sequence[int], pixels: float, generator: torch.Generator) -> Map:
+    """`count` thin-plate splines over 4×4 points of a picture of `size` (H, W), on the generator's device.
+
+    Each point moves by a normal of `pixels`.
+    """
+    spline = ThinPlateSpline((4, 4)).to(generator.device)
+    noise = pixels * _normal((count, 16, 2), generator)
+    halves = torch.tensor(list(size)[::-1], dtype=noise.dtype, device=noise.device) / 2
+    return spline((noise / halves).flatten(1))
 
 
 def _draw_convex(count: int, draw: Callable[[int], Tensor]) -> Tensor:

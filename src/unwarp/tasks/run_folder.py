@@ -160,6 +160,7 @@ class RunFolder:
             batch_size=self.options.training.batch_size,
             seed=self.options.run.seed,
             addends=data.addends,
+            bend=data.bend,
         )
 
 
