@@ -87,8 +87,8 @@ class PictureBatches(L.LightningDataModule):
         batch_size: of the training batches, over all devices together.
         seed: of the order and of the training distortions.
         addends: how many pictures make one, each distorted by itself in channels of its own; its label is their sum.
-        bend: training pictures are first bent anew each time, by a thin-plate spline over 4×4 points that move by a normal
-            of so many pixels.
+        bend: training pictures are first bent anew each time, by a thin-plate spline over 4×4 points that move by a
+            normal of so many pixels.
 
     Raises:
         ValueError: for classes that cannot be added up.
