@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from matplotlib.patches import Rectangle
 
 from unwarp import figures
 
@@ -63,3 +64,17 @@ def test_each_learned_pose_is_drawn_against_each_true_one() -> None:
     true[:, :, 2:] = np.nan
     unknown = figures.poses(learned[:, 0], true[:, 0])
     assert [len(axes.texts) for axes in unknown.axes] == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("epochs", [1, 3, 40])
+def test_a_search_is_drawn_from_its_first_to_its_last_epoch(epochs: int) -> None:
+    boxes = np.linspace(0, 1, epochs)[:, None, None, None] * np.ones((2, 2, 2), dtype=np.float32)
+    figure = figures.search(np.zeros((2, 1, 8, 8)), boxes.astype(np.float32), boxes[0].astype(np.float32))
+    assert len(figure.axes) == 2 * min(epochs, 12)
+    first, last = figure.axes[0], figure.axes[min(epochs, 12) - 1]
+    assert first.get_title() == "epoch 0"
+    assert last.get_title() == f"epoch {epochs - 1}"
+    # The box itself is drawn last, over the true one.
+    box = last.patches[-1]
+    assert isinstance(box, Rectangle)
+    assert box.get_xy()[0] == pytest.approx(4 * (boxes[-1, 0, 0, 0] + 1) - 0.5)

@@ -5,7 +5,6 @@ python docs/draw/results.py --check    fails if it is not there already
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -14,10 +13,6 @@ from unwarp.tasks.experiments import experiment_names, load_experiment
 
 DOCS = Path(__file__).parents[1]
 PAGE, RESULTS = DOCS / "results.md", DOCS / "results"
-COLOCALISATION = {
-    "translated": ("unwarp colocalise", "100"),
-    "cluttered": ("unwarp colocalise --clutter 16", "75 to 93"),
-}
 INTRODUCTION = """\
 # Results
 
@@ -50,33 +45,7 @@ def page() -> str:
     """The whole page."""
     tables = [load_experiment(name) for name in experiment_names()]
     sections = [experiment_markdown(table, table.records(RESULTS)) for table in tables]
-    return "\n".join([INTRODUCTION, *sections, colocalisation()])
-
-
-def colocalisation() -> str:
-    """The table of co-localisation, whose files are those that `unwarp colocalise` writes."""
-    digits = [str(digit) for digit in range(10)]
-    lines = [
-        "## Co-localisation",
-        "",
-        "Found without labels or boxes, in percent of 100 pictures of each digit (an overlap over 0.5 with the true",
-        "box); one run with seed 0. The paper's transformer finds the size too, ours is given it. Published: arXiv",
-        "1506.02025, section 4.5.",
-        "",
-        f"| command | {' | '.join(digits)} | published | seconds each | threads | commit |",
-        "|---|" + "--:|" * (len(digits) + 4),
-    ]
-    for what, (command, published) in COLOCALISATION.items():
-        file = RESULTS / "colocalisation" / f"{what}.json"
-        if not file.exists():
-            lines.append(f"| `{command}` | {' | '.join(['not yet run', *[''] * 9])} | {published} | | | |")
-            continue
-        record = json.loads(file.read_text())
-        shares = [f"{100 * record['classes'][digit]['found']:.0f}" for digit in digits]
-        seconds = sorted(record["classes"][digit]["seconds"] for digit in digits)
-        cells = [f"`{command}`", *shares, published, f"{seconds[0]:.0f} to {seconds[-1]:.0f}"]
-        lines.append(f"| {' | '.join([*cells, str(record['threads']), record['commit']])} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join([INTRODUCTION, *sections])
 
 
 if __name__ == "__main__":

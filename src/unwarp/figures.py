@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from unwarp.coordinates import to_pixel
 
@@ -99,6 +100,25 @@ def channels(
             show_picture(first, inputs[index, one])
             _draw_outlines(first, outlines[index], inputs.shape[2:], mesh=mesh)
             _show_outputs(others, outputs[index, :, one])
+    return figure
+
+
+def search(inputs: np.ndarray, boxes: np.ndarray, true: np.ndarray) -> Figure:
+    """Where something was looked for in pictures, epoch by epoch: a row for each picture, a column for each epoch.
+
+    Inputs `[n, C, H, W]`; the boxes shown `[E, n, 2, 2]`, of which some epochs are drawn if there are many, and the
+    true ones `[n, 2, 2]` (dotted): lowest and highest corner (x, y), normalised.
+    """
+    epochs = np.unique(np.linspace(0, len(boxes) - 1, _PER_ROW).round().astype(int))
+    figure = Figure(figsize=(_INCH * len(epochs), _INCH * len(inputs) + 0.25), layout="constrained")
+    size = inputs.shape[2:]
+    for row, places in enumerate(figure.subplots(len(inputs), len(epochs), squeeze=False)):
+        for axes, epoch in zip(places, epochs, strict=True):
+            show_picture(axes, inputs[row])
+            _draw_box(axes, true[row], size, color=_QUIET, linestyle=":")
+            _draw_box(axes, boxes[epoch, row], size, color=_LEARNED)
+            if row == 0:
+                axes.set_title(f"epoch {epoch}", fontsize=7)
     return figure
 
 
@@ -200,6 +220,11 @@ def _scatter(
     axes.grid(alpha=0.3)
     if not known.any():
         axes.text(0.5, 0.5, "not known", ha="center", transform=axes.transAxes, color=_QUIET)
+
+
+def _draw_box(axes: Axes, box: np.ndarray, size: Sequence[int], **line: str) -> None:
+    low, high = to_pixel(torch.from_numpy(box), size).numpy()
+    axes.add_patch(Rectangle(tuple(low), *(high - low), fill=False, linewidth=1.2, **line))
 
 
 def _draw_outlines(axes: Axes, outlines: np.ndarray, size: Sequence[int], *, mesh: bool) -> None:

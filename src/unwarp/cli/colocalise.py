@@ -18,7 +18,7 @@ def main(argv: Sequence[str]) -> None:
     )
     parser.add_argument("--data", default="mnist", help="pictures by class, as in unwarp train")
     parser.add_argument("--classes", help="comma-separated; all if not given")
-    parser.add_argument("--out", default="runs/colocalisation", help="folder for results.json and CLASS.npz")
+    parser.add_argument("--out", default="runs/colocalisation", help="folder for results.json, CLASS.png and CLASS.npz")
     parser.add_options(ColocaliseOptions)
     given = parser.parse_args(list(argv))
     options = ColocaliseOptions(**{field.name: given[field.name] for field in fields(ColocaliseOptions)})
@@ -27,14 +27,17 @@ def main(argv: Sequence[str]) -> None:
     from pathlib import Path
 
     from unwarp.data import load
-    from unwarp.tasks.colocalise import colocalise_all
+    from unwarp.report import search_of
+    from unwarp.tasks.colocalise import Colocalised, colocalise_all
 
     pictures = load(given.data).train
     classes = pictures.classes if given.classes is None else tuple(given.classes.split(","))
 
-    def tell(name: str, found: float, seconds: float) -> None:
-        print(f"{name}: {found:.0%} found in {seconds:.0f} s", flush=True)
-
     out = Path(given.out)
+
+    def tell(name: str, result: Colocalised, seconds: float) -> None:
+        search_of(result).savefig(out / f"{name}.png", dpi=110)
+        print(f"{name}: {result.found[-1]:.0%} found in {seconds:.0f} s", flush=True)
+
     colocalise_all(classes, pictures, options, out, tell)
-    print(f"results.json and what was shown after each epoch: {out}")
+    print(f"results.json and what was shown after each epoch, as pictures: {out}")

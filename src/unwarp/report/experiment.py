@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, select_autoescape
+from matplotlib.figure import Figure
 from rich.table import Table
 
+from unwarp import figures
 from unwarp.report.page import embed, gallery_of
+from unwarp.tasks.colocalise import Colocalised
 from unwarp.tasks.evaluation import load_evaluation
-from unwarp.tasks.experiments import Cell, Experiment
+from unwarp.tasks.experiments import FOUND, Cell, Experiment
 
 Records = Mapping[str, Sequence[dict[str, Any]]]
 
@@ -70,11 +73,9 @@ def write_experiment(experiment: Experiment, records: Records, out: Path) -> Pat
     pictures = []
     for cell in experiment.cells:
         for record in records[cell.name][:1]:
-            run = out / cell.file(record["seed"]).with_suffix("")
-            file = run / record["options"]["model"] / "evaluation.npz"
-            if file.exists():
-                mesh = record["options"].get("transform") == "tps"
-                pictures.append((cell.name, embed(gallery_of(load_evaluation(file), "gallery", mesh=mesh), cell.name)))
+            figure = _picture(cell, record, out / cell.file(record["seed"]).with_suffix(""))
+            if figure is not None:
+                pictures.append((cell.name, embed(figure, cell.name)))
     environment = Environment(loader=PackageLoader("unwarp", "report"), autoescape=select_autoescape())
     page = environment.get_template("experiment.html").render(
         title=experiment.title,
@@ -86,6 +87,22 @@ def write_experiment(experiment: Experiment, records: Records, out: Path) -> Pat
     file = out / f"{experiment.name}.html"
     file.write_text(page)
     return file
+
+
+def search_of(result: Colocalised, count: int = 5) -> Figure:
+    """Where the first pictures were looked at, epoch by epoch."""
+    images, boxes, true = result.images[:count], result.boxes[:, :count], result.true[:count]
+    return figures.search(images.numpy(), boxes.numpy(), true.numpy())
+
+
+def _picture(cell: Cell, record: dict[str, Any], run: Path) -> Figure | None:
+    """What a run looked at, if it is still there."""
+    if cell.task == "colocalise":
+        file = run / FOUND
+        return search_of(Colocalised.load(file)) if file.exists() else None
+    file = run / record["options"]["model"] / "evaluation.npz"
+    mesh = record["options"].get("transform") == "tps"
+    return gallery_of(load_evaluation(file), "gallery", mesh=mesh) if file.exists() else None
 
 
 def _row(cell: Cell, records: Sequence[dict[str, Any]]) -> tuple[str, ...]:
@@ -104,7 +121,7 @@ def _row(cell: Cell, records: Sequence[dict[str, Any]]) -> tuple[str, ...]:
         return ", ".join(dict.fromkeys(str(record[key]) for record in records if record.get(key) is not None))
 
     minutes = ", ".join(f"{record['seconds'] / 60:.1f}" for record in records)
-    parameters = f"{records[0]['parameters']:,}"
+    parameters = f"{records[0]['parameters']:,}" if "parameters" in records[0] else ""
     return (
         cell.name,
         f"**{mean:.2f}**{each}",

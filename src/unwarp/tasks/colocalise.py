@@ -63,6 +63,17 @@ class Colocalised(NamedTuple):
         """The share of the digits found, `[E]`: with an overlap over 0.5, as the paper counts."""
         return (self.overlap > _FOUND).float().mean(1)
 
+    def save(self, file: Path) -> None:
+        """Write a file .npz."""
+        arrays = {name: tensor.numpy() for name, tensor in self._asdict().items()}
+        np.savez_compressed(file, allow_pickle=False, **arrays)
+
+    @classmethod
+    def load(cls, file: Path) -> "Colocalised":
+        """Read what `save` wrote."""
+        with np.load(file, allow_pickle=False) as arrays:
+            return cls(*(torch.from_numpy(arrays[name]) for name in cls._fields))
+
 
 class Encoder(nn.Module):
     """Features of pictures: all three layers of a network of `cnn`, each weighing the same.
@@ -146,7 +157,7 @@ def colocalise_all(
     pictures: Pictures,
     options: ColocaliseOptions,
     out: Path,
-    tell: Callable[[str, float, float], None],
+    tell: Callable[[str, Colocalised, float], None],
 ) -> None:
     """Colocalise one class after the other; `results.json` and a file CLASS.npz, a `Colocalised`, are kept in `out`.
 
@@ -155,7 +166,7 @@ def colocalise_all(
         pictures: clean ones of all classes.
         options: how.
         out: folder for the results.
-        tell: called with the name of a class, the share found and the seconds it took.
+        tell: called with the name of a class, what was found and the seconds it took.
 
     Raises:
         ValueError: as `colocalise`, before anything is trained.
@@ -170,12 +181,11 @@ def colocalise_all(
     for name in classes:
         started = time.monotonic()
         result = colocalise(name, pictures, encoder, options)
-        seconds, found = time.monotonic() - started, result.found[-1].item()
-        shares[name] = {"found": found, "seconds": round(seconds, 1)}
-        arrays = {key: value.numpy() for key, value in result._asdict().items()}
-        np.savez_compressed(out / f"{name}.npz", allow_pickle=False, **arrays)
+        seconds = time.monotonic() - started
+        shares[name] = {"found": result.found[-1].item(), "seconds": round(seconds, 1)}
+        result.save(out / f"{name}.npz")
         (out / "results.json").write_text(json.dumps(record | {"classes": shares}, indent=2) + "\n")
-        tell(name, found, seconds)
+        tell(name, result, seconds)
 
 
 def _rows_of(name: str, pictures: Pictures, count: int) -> Tensor:

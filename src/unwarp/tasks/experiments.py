@@ -5,6 +5,7 @@ A table is a YAML file in `recipes/experiments/`; a measurement is a small JSON 
 """
 
 import json
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,10 @@ from typing import Any
 import yaml
 from rich.console import Console
 
-from unwarp.tasks.options import Options
+from unwarp.data import load
+from unwarp.tasks.colocalise import colocalise, train_encoder
+from unwarp.tasks.machine import machine
+from unwarp.tasks.options import ColocaliseOptions, Options
 from unwarp.tasks.recipes import RECIPES, recipe_options
 from unwarp.tasks.run_folder import RunFolder
 from unwarp.tasks.training import train
@@ -21,6 +25,8 @@ from unwarp.tasks.training import train
 _TABLES = RECIPES / "experiments"
 # What a table says instead of data that cannot be downloaded.
 FOLDER = "FOLDER"
+# In the folder of a co-localisation: a `Colocalised`.
+FOUND = "found.npz"
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,7 @@ class Cell:
         experiment: the table.
         row: what is measured, most often a network.
         column: what it is measured on.
+        task: "train", or "colocalise", whose figure is the share that was not found.
         published: the published figure, None where there is none.
         goal: what is wanted of ours: "better", "as good" or, where nothing is published, "report".
         options: of its training, without the seed.
@@ -40,6 +47,7 @@ class Cell:
     experiment: str
     row: str
     column: str
+    task: str
     published: float | None
     goal: str
     options: Mapping[str, Any] = field(repr=False, hash=False)
@@ -57,7 +65,7 @@ class Cell:
     def run(
         self, out: Path, seed: int, console: Console, *, quick: bool = False, data: str | None = None
     ) -> dict[str, Any]:
-        """Train it, or go on where it was stopped; returns the record to keep.
+        """Train it, or go on where it was stopped (a co-localisation, of a minute, begins anew); returns the record.
 
         Args:
             out: the folder of all runs.
@@ -74,11 +82,8 @@ class Cell:
         if (options["data"] == FOLDER) != (data is not None):
             raise ValueError(f"data: wanted {'a folder' if data is None else 'none'} for {self.experiment}, got {data}")
         options["data"] = data or options["data"]
-        run = RunFolder(path, Options.of({**options, "name": path.name, "out": str(path.parent)}))
-        if (path / "config.yaml").exists() and RunFolder.open(path).options != run.options:
-            raise ValueError(f"out: wanted a run of the same options in {path}, got one of others; remove it")
-        train(run, console)
-        (record,) = run.results().values()
+        run = _train if self.task == "train" else _colocalise
+        record = run(path, options, console)
         return {"experiment": self.experiment, "row": self.row, "column": self.column, **record, "options": options}
 
 
@@ -138,12 +143,14 @@ def load_experiment(name: str) -> Experiment:
         for column_name, column in table["columns"].items():
             if column_name not in row.get("only", table["columns"]):
                 continue
-            options = {**recipe_options(column["recipe"]), **column, **row.get("options", {})}
-            options.pop("recipe")
+            recipe = recipe_options(column["recipe"]) if "recipe" in column else {}
+            options = {**recipe, **column, **row.get("options", {})}
+            options.pop("recipe", None)
             published = row.get("published", {}).get(column_name)
             goal = "report" if published is None else row.get("goal", "as good")
             quick = {**table.get("quick", {}), **row.get("quick", {})}
-            cells.append(Cell(name, row_name, column_name, published, goal, options, quick))
+            task = table.get("task", "train")
+            cells.append(Cell(name, row_name, column_name, task, published, goal, options, quick))
     return Experiment(name, table["title"], table["source"], tuple(cells))
 
 
@@ -153,3 +160,30 @@ def keep(record: dict[str, Any], file: Path) -> None:
     partial = file.with_suffix(".partial")
     partial.write_text(json.dumps(record, indent=1) + "\n")
     partial.replace(file)
+
+
+def _train(path: Path, options: dict[str, Any], console: Console) -> dict[str, Any]:
+    run = RunFolder(path, Options.of({**options, "name": path.name, "out": str(path.parent)}))
+    if (path / "config.yaml").exists() and RunFolder.open(path).options != run.options:
+        raise ValueError(f"out: wanted a run of the same options in {path}, got one of others; remove it")
+    train(run, console)
+    (record,) = run.results().values()
+    return record
+
+
+def _colocalise(path: Path, options: dict[str, Any], console: Console) -> dict[str, Any]:
+    how = dict(options)
+    pictures, name = load(how.pop("data")).train, how.pop("class")
+    started = time.monotonic()
+    chosen = ColocaliseOptions(**how)
+    result = colocalise(name, pictures, train_encoder(pictures, chosen), chosen)
+    console.print(f"{result.found[-1]:.0%} found", highlight=False)
+    path.mkdir(parents=True, exist_ok=True)
+    result.save(path / FOUND)
+    return {
+        "test_error": 100 * (1 - result.found[-1].item()),
+        "epochs": chosen.epochs,
+        "seconds": round(time.monotonic() - started, 1),
+        "seed": chosen.seed,
+        **machine(),
+    }
