@@ -12,7 +12,7 @@ SPLINES = [mode for mode in MODES if mode.startswith("spline")]
 
 @pytest.mark.parametrize("mode", SPLINES)
 @pytest.mark.parametrize("padding", PADDINGS)
-@pytest.mark.parametrize("size", [(1,), (9,), (6, 11), (4, 5, 6)])
+@pytest.mark.parametrize("size", [(1,), (9,), (6, 11), (4, 5, 6), (256,), (257,), (700, 2)])
 def test_a_spline_goes_through_every_pixel(mode: str, padding: str, size: tuple[int, ...]) -> None:
     image = torch.randn(2, 3, *size, dtype=torch.float64)
     grid = identity_grid(size, dtype=torch.float64).expand(2, *size, len(size))
@@ -22,10 +22,11 @@ def test_a_spline_goes_through_every_pixel(mode: str, padding: str, size: tuple[
 
 @pytest.mark.parametrize("mode", SPLINES)
 @pytest.mark.parametrize(("padding", "theirs"), [("reflection", "reflect"), ("wrap", "grid-wrap")])
-def test_agrees_with_scipy(mode: str, padding: str, theirs: str) -> None:
-    image = torch.randn(1, 1, 12, 17, dtype=torch.float64)
+@pytest.mark.parametrize("size", [(12, 17), (12, 500)])
+def test_agrees_with_scipy(mode: str, padding: str, theirs: str, size: tuple[int, int]) -> None:
+    image = torch.randn(1, 1, *size, dtype=torch.float64)
     grid = 3 * torch.rand(1, 8, 9, 2, dtype=torch.float64) - 1.5
-    pixels = to_pixel(grid, (12, 17)).flip(-1).movedim(-1, 0)[:, 0].numpy()
+    pixels = to_pixel(grid, size).flip(-1).movedim(-1, 0)[:, 0].numpy()
     wanted = map_coordinates(image[0, 0].numpy(), pixels, order=int(mode[-1]), mode=theirs)
     np.testing.assert_allclose(sample(image, grid, mode=mode, padding=padding)[0, 0].numpy(), wanted, atol=1e-6)
 
@@ -50,6 +51,18 @@ def test_coefficients_have_derivatives_of_every_order_and_a_vmap() -> None:
     stack = torch.randn(3, 2, 1, 4, 5, dtype=torch.float64)
     together = torch.func.vmap(coefficients)(stack)
     torch.testing.assert_close(together, torch.stack([coefficients(one) for one in stack]))
+
+
+@pytest.mark.parametrize("mode", SPLINES)
+@pytest.mark.parametrize("padding", PADDINGS)
+def test_the_gradient_of_a_long_axis_is_the_adjoint(mode: str, padding: str) -> None:
+    x, y = torch.randn(2, 1, 1, 431, dtype=torch.float64)
+    x.requires_grad_()
+    coefficients = spline_coefficients(x, mode, (padding,))
+    (gradient,) = torch.autograd.grad(coefficients, x, y)
+    # Of a linear function: what a unit at each pixel brings.
+    units = spline_coefficients(torch.eye(431, dtype=torch.float64).unsqueeze(1), mode, (padding,)).squeeze(1)
+    torch.testing.assert_close(gradient.flatten(), units @ y.flatten())
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.uint8])
