@@ -97,3 +97,15 @@ def test_an_exported_transformer_carries_no_leash() -> None:
     network = fully_connected((1, 8, 8), transform)
     programs = [torch.export.export(SpatialTransformer(network, transform, leash=x), (image,)) for x in (0.0, 1.0)]
     assert len(programs[0].graph.nodes) == len(programs[1].graph.nodes)
+
+
+@pytest.mark.parametrize("channels", [3, 16])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_the_operators_promise_what_they_return(channels: int, layout: torch.memory_format) -> None:
+    image = torch.rand(2, channels, 6, 7).contiguous(memory_format=layout).requires_grad_()
+    matrix = torch.eye(2, 3).repeat(2, 1, 1).requires_grad_()
+    words = (True, "linear", ("zeros",) * 2)
+    # Schemas, derivatives, and shapes and strides under fake tensors and dynamic compilation.
+    torch.library.opcheck(torch.ops.unwarp.read.default, (image, matrix, (4, 5), *words, None))
+    grad_out = torch.rand(2, channels, 4, 5, requires_grad=True)
+    torch.library.opcheck(torch.ops.unwarp.grad_image.default, (grad_out, matrix, image, *words))

@@ -17,6 +17,8 @@ except ImportError:
     warnings.warn("unwarp was installed without its compiled kernels: sampling is correct, but slow", stacklevel=2)
 
 COMPILED = _kernels is not None
+# So many channels are read side by side where they lie so; the kernels' longest vector has as many.
+_MANY = 16
 # Below this many values a second thread costs more than it saves.
 _FEW = 8192
 
@@ -43,6 +45,15 @@ def computing_dtype(image: Tensor, coordinates: Tensor) -> torch.dtype:
     return torch.float64 if wide else torch.float32
 
 
+def layout(image: Tensor) -> torch.memory_format:
+    """The memory format of what is read of an image, and of its gradient: channels last where the kernels know that."""
+    fast = image.shape[1] >= _MANY and image.dtype in (torch.float32, torch.float64)
+    for ndim, last in ((4, torch.channels_last), (5, torch.channels_last_3d)):
+        if fast and image.ndim == ndim and image.is_contiguous(memory_format=last) and not image.is_contiguous():
+            return last
+    return torch.contiguous_format
+
+
 def read(
     image: Tensor,
     coordinates: Tensor,
@@ -53,7 +64,8 @@ def read(
     fill: Tensor | None,
 ) -> Tensor:
     """See `reference.read`."""
-    out = image.new_empty(coordinates.shape[0], image.shape[1], *size)
+    shape = (coordinates.shape[0], image.shape[1], *size)
+    out = torch.empty(shape, dtype=image.dtype, device=image.device, memory_format=layout(image))
     if not out.numel():
         return out
     wide = computing_dtype(image, coordinates) == torch.float64
@@ -72,10 +84,11 @@ def grad_image(
 ) -> Tensor:
     """The transpose of `read` (without a fill) applied to `grad_out`; has the shape and dtype of `like`."""
     dtype = computing_dtype(like, coordinates)
-    result = torch.zeros(like.shape, dtype=dtype, device=like.device)
+    beside = layout(like)
+    result = torch.zeros_like(like, dtype=dtype, memory_format=beside)
     if grad_out.numel() and result.numel():
         how = (linear, MODES.index(mode), _codes(padding), _threads(grad_out))
-        _kernels.backward_image(_even(grad_out.detach().to(dtype)), result, _points(coordinates, linear), *how)
+        _kernels.backward_image(_even(grad_out.detach().to(dtype), beside), result, _points(coordinates, linear), *how)
     return result.to(like.dtype)
 
 
@@ -94,7 +107,7 @@ def grad_coordinates(
     dtype = computing_dtype(image, coordinates)
     result = torch.empty_like(coordinates, memory_format=torch.contiguous_format)
     how = (linear, MODES.index(mode), _codes(padding), _values(fill, image.shape[1]), _threads(grad_out))
-    gradient = _even(grad_out.detach().to(dtype))
+    gradient = _even(grad_out.detach().to(dtype), layout(image))
     _kernels.backward_points(image.detach(), gradient, _points(coordinates, linear), result, *how)
     return result
 
@@ -108,11 +121,14 @@ def _points(coordinates: Tensor, linear: bool) -> Tensor:
     return coordinates.contiguous()
 
 
-def _even(gradient: Tensor) -> Tensor:
+def _even(gradient: Tensor, beside: torch.memory_format) -> Tensor:
     """`gradient [N, C, *size]` with all its samples at equal distances in memory, as the kernels go through them.
 
-    What autograd hands on may be transposed, or expanded along some axes (the gradient of a sum).
+    What autograd hands on may be transposed, or expanded along some axes (the gradient of a sum). Beside an image with
+    its channels last it has them last, too.
     """
+    if beside != torch.contiguous_format:
+        return gradient.contiguous(memory_format=beside)
     step = gradient.stride(-1)
     for extent, stride in zip(reversed(gradient.shape[2:]), reversed(gradient.stride()[2:]), strict=True):
         if stride != step:

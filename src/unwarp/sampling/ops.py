@@ -64,12 +64,17 @@ def _(image: Tensor, coordinates: Tensor, size: Sequence[int], *_words: Any) -> 
         if coordinates.ndim == 4:
             raise NotImplementedError("antialias: no ONNX operator takes means over footprints; export without it")
         raise NotImplementedError("unwarp::read: ONNX knows no such operator; give torch.onnx.export the module itself")
-    return image.new_empty(coordinates.shape[0], image.shape[1], *size)
+    shape = (coordinates.shape[0], image.shape[1], *size)
+    return torch.empty(shape, dtype=image.dtype, device=image.device, memory_format=_layout(image))
 
 
 @torch.library.register_fake("unwarp::grad_image", lib=_library)
 def _(grad_out: Tensor, coordinates: Tensor, like: Tensor, *_words: Any) -> Tensor:
-    return torch.empty_like(like, memory_format=torch.contiguous_format)
+    return torch.empty_like(like, memory_format=_layout(like))
+
+
+def _layout(image: Tensor) -> torch.memory_format:
+    return cpu.layout(image) if image.device.type == "cpu" else torch.contiguous_format
 
 
 @torch.library.register_fake("unwarp::grad_coordinates", lib=_library)

@@ -1,5 +1,6 @@
 // Compiled once per instruction set, each time into a namespace of its own (UNWARP_ISA).
 #include "footprint.h"
+#include "last.h"
 #include "margin.h"
 #include "packed.h"
 #include "planar.h"
@@ -34,6 +35,13 @@ void with_width(bool wide, const Work& work) {
     if constexpr (!std::is_same_v<T, double>) return work(float{});
 }
 
+// Calls `work` with the number of taps where it is known when compiling, else 0.
+template <int D, class Work>
+void with_taps(const Job& job, const Work& work) {
+    if (job.mode == Mode::linear) return work(std::integral_constant<int, 1 << D>{});
+    return work(std::integral_constant<int, 0>{});
+}
+
 void forward(const Job& job, const Plane& image, const Plane& out, bool wide) {
     with_dimensions(job.ndim, [&](auto ndim) {
         with_element(image.element, [&](auto element) {
@@ -42,14 +50,14 @@ void forward(const Job& job, const Plane& image, const Plane& out, bool wide) {
                 using W = decltype(width);
                 if (job.footprints)
                     forward_footprints<ndim, T, W>(job, image, out);
+                else if (std::is_same_v<T, W> && side_by_side<W>(job, image, out))
+                    with_taps<ndim>(job, [&](auto taps) { forward_last<taps, ndim, W>(job, image, out); });
                 else if (wants_margin<ndim>(job))
                     forward_margin<ndim, T, W>(job, image, out);
                 else if (!packs<ndim, W>(job, job.images * groups_of(job, Lanes<W>::count)))
                     forward_planar<ndim, T, W>(job, image, out);
-                else if (job.mode == Mode::linear)
-                    forward_packed<1 << ndim, ndim, T, W>(job, image, out);
                 else
-                    forward_packed<0, ndim, T, W>(job, image, out);
+                    with_taps<ndim>(job, [&](auto taps) { forward_packed<taps, ndim, T, W>(job, image, out); });
             });
         });
     });
@@ -63,14 +71,15 @@ void backward_points(const Job& job, const Plane& image, const Plane& grad_out, 
                 using W = decltype(width);
                 if (job.footprints)
                     points_footprints<ndim, T, W>(job, image, grad_out, grad_points);
+                else if (std::is_same_v<T, W> && side_by_side<W>(job, image, grad_out))
+                    points_last<ndim, W>(job, image, grad_out, grad_points);
                 else if (wants_margin<ndim>(job))
                     points_margin<ndim, T, W>(job, image, grad_out, grad_points);
                 else if (!packs<ndim, W>(job, job.images))
                     points_planar<ndim, T, W>(job, image, grad_out, grad_points);
-                else if (job.mode == Mode::linear)
-                    points_packed<1 << ndim, ndim, T, W>(job, image, grad_out, grad_points);
                 else
-                    points_packed<0, ndim, T, W>(job, image, grad_out, grad_points);
+                    with_taps<ndim>(
+                        job, [&](auto taps) { points_packed<taps, ndim, T, W>(job, image, grad_out, grad_points); });
             });
         });
     });
@@ -82,12 +91,12 @@ void backward_image(const Job& job, const Plane& grad_out, const Plane& grad_ima
             using W = decltype(width);
             if (job.footprints)
                 scatter_footprints<ndim, W>(job, grad_out, grad_image);
+            else if (side_by_side<W>(job, grad_out, grad_image))
+                with_taps<ndim>(job, [&](auto taps) { scatter_last<taps, ndim, W>(job, grad_out, grad_image); });
             else if (!packs<ndim, W>(job, job.images * groups_of(job, Lanes<W>::count)))
                 scatter_planar<ndim, W>(job, grad_out, grad_image);
-            else if (job.mode == Mode::linear)
-                scatter_packed<1 << ndim, ndim, W>(job, grad_out, grad_image);
             else
-                scatter_packed<0, ndim, W>(job, grad_out, grad_image);
+                with_taps<ndim>(job, [&](auto taps) { scatter_packed<taps, ndim, W>(job, grad_out, grad_image); });
         });
     });
 }
