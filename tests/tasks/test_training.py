@@ -177,8 +177,6 @@ def test_options_that_are_none_are_refused(tmp_path: Path) -> None:
         Options.of({"epochz": 3})
     with pytest.raises(ValueError, match="^bending: wanted one transformer with transform=tps"):
         Options.of({"bending": 0.1, "transform": "affine"})
-    with pytest.raises(ValueError, match="^bend: wanted augmentation"):
-        Options.of({"bend": 0.5, "augment": False})
     with pytest.raises(ValueError, match="^model: wanted"):
         RunFolder(tmp_path, Options.of({"model": "cnn,cnn"})).models  # noqa: B018
     with pytest.raises(ValueError, match="^run: wanted the folder of a run"):

@@ -87,8 +87,8 @@ class PictureBatches(L.LightningDataModule):
         batch_size: of the training batches, over all devices together.
         seed: of the order and of the training distortions.
         addends: how many pictures make one, each distorted by itself in channels of its own; its label is their sum.
-        bend: training pictures are first bent anew each time, by a thin-plate spline over 4×4 points that move by a
-            normal of so many pixels.
+        bend: augmented pictures are first bent, by a thin-plate spline over 4×4 points that move by a normal of so many
+            pixels.
 
     Raises:
         ValueError: for classes that cannot be added up.
@@ -167,7 +167,7 @@ class PictureBatches(L.LightningDataModule):
 
     def _distorted(self, images: Tensor, generator: torch.Generator, training: bool) -> tuple[Tensor, Map | None]:
         clean = images.float() / 255
-        if training and self.bend:
+        if training and self.augment and self.bend:
             # Read once more below: linear interpolation would blur what is never blurred in the test.
             bends = random_bends(len(clean), clean.shape[2:], self.bend, generator)
             clean = warp(clean, bends, mode="cubic", padding="border").clamp(0, 1)

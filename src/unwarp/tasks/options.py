@@ -49,9 +49,7 @@ class DataOptions(_Checked):
     )
     augment: bool = option(True, "new distortions, or small moves, for the training pictures in every epoch")
     bend: float = option(
-        0.0,
-        "also bend every training picture anew: a spline's 4×4 points move by a normal of so many pixels",
-        least=0,
+        0.0, "where augmented, also bent: 4×4 points of a spline move by a normal of so many pixels", least=0
     )
     strict: bool = option(False, "fail on an unreadable picture instead of skipping it")
 
@@ -181,8 +179,6 @@ class Options:
                 f"transformers={model.transformers}, transform={model.transform}, window={model.window}, "
                 f"look={model.look}"
             )
-        if self.data.bend and not self.data.augment:
-            raise ValueError(f"bend: wanted augmentation with it, got bend={self.data.bend} and augment=False")
         if training.patience and training.validate == "last":
             raise ValueError("patience: wanted validate=each with it, got validate=last")
 
