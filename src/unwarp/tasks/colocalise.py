@@ -36,7 +36,6 @@ _FOUND = 0.5
 # sight, and closes in on the width of a digit. From the start at that width it learns to look where nothing is.
 _WINDOW = 1 / 3
 _ZOOM_TIME = 0.7
-_SEEDS_APART = 1000
 
 
 class Colocalised(NamedTuple):
@@ -128,49 +127,29 @@ def colocalise(digit: str, pictures: Pictures, encoder: Encoder, options: Coloca
         ValueError: for a class that the pictures do not have, or too few of it.
     """
     rows = _rows_of(digit, pictures, options.pictures)
-    images, placed = _place(pictures, rows, options, torch.Generator().manual_seed(options.seed))
+    generator = torch.Generator().manual_seed(options.seed)
+    images, placed = _place(pictures, rows, options, generator)
+    torch.manual_seed(options.seed)
     size = pictures.images.shape[2:]
-    # Whether a heatmap begins to look is a matter of its first weights, and the loss, which needs no labels, tells.
-    seeds = range(options.seed, options.seed + _SEEDS_APART * options.starts, _SEEDS_APART)
-    searches = [_Search(images, size, encoder, options, seed) for seed in seeds]
-    for search in searches:
-        search.run_epoch()
-    best = min(searches, key=lambda search: search.losses[-1])
-    for _ in range(1, options.epochs):
-        best.run_epoch()
-    return Colocalised(images, box_of(placed.inverse()), torch.stack(best.boxes), torch.tensor(best.losses))
-
-
-class _Search:
-    """A transformer that learns where to look, from first weights of its own."""
-
-    def __init__(
-        self, images: Tensor, size: Sequence[int], encoder: Encoder, options: ColocaliseOptions, seed: int
-    ) -> None:
-        torch.manual_seed(seed)
-        self.images, self.encoder, self.options = images, encoder, options
-        self.generator = torch.Generator().manual_seed(seed)
-        self.transformer = SpatialTransformer(centroid((1, *_CANVAS)), Translation(), size, antialias=True)
-        self.optimizer = torch.optim.Adam(self.transformer.parameters(), options.lr)
-        steps = options.epochs * options.steps
-        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, steps)
-        # It stays in training mode: all pictures are one batch, of which it normalises the features.
-        self.boxes, self.losses = [_boxes(self.transformer, images)], []
-
-    def run_epoch(self) -> None:
-        """An epoch; what is shown after it, and its mean loss, are kept."""
-        options, total = self.options, 0.0
+    transformer = SpatialTransformer(centroid((1, *_CANVAS)), Translation(), size, antialias=True)
+    optimizer = torch.optim.Adam(transformer.parameters(), options.lr)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, options.epochs * options.steps)
+    # It stays in training mode: all pictures are one batch, of which it normalises the features.
+    boxes, losses = [_boxes(transformer, images)], []
+    for epoch in range(options.epochs):
+        total = 0.0
         for step in range(options.steps):
-            done = (len(self.losses) + step / options.steps) / options.epochs
-            self.transformer.window = _WINDOW ** min(1.0, done / _ZOOM_TIME)
-            loss = _loss(self.transformer, self.encoder, self.images, options.margin, self.generator)
-            self.optimizer.zero_grad()
+            done = (epoch + step / options.steps) / options.epochs
+            transformer.window = _WINDOW ** min(1.0, done / _ZOOM_TIME)
+            loss = _loss(transformer, encoder, images, options.margin, generator)
+            optimizer.zero_grad()
             loss.backward()
-            self.optimizer.step()
-            self.schedule.step()
+            optimizer.step()
+            schedule.step()
             total += loss.item()
-        self.boxes.append(_boxes(self.transformer, self.images))
-        self.losses.append(total / options.steps)
+        boxes.append(_boxes(transformer, images))
+        losses.append(total / options.steps)
+    return Colocalised(images, box_of(placed.inverse()), torch.stack(boxes), torch.tensor(losses))
 
 
 def colocalise_all(
