@@ -72,7 +72,7 @@ def _torch_crops(image: Tensor, matrix: Tensor, size: Size) -> Tensor:
 
 
 def _torch_homography(image: Tensor, matrix: Tensor, size: Size) -> Tensor:
-    points = F.pad(identity_grid(size).flatten(0, -2), (0, 1), value=1.0) @ matrix.transpose(1, 2)
+    points = F.pad(identity_grid(size, device=image.device).flatten(0, -2), (0, 1), value=1.0) @ matrix.transpose(1, 2)
     grid = (points[..., :-1] / points[..., -1:]).unflatten(1, tuple(size))
     return F.grid_sample(image, grid, align_corners=False)
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from unwarp.sampling.gpu import image as image_kernels
 from unwarp.sampling.gpu import kernels
+from unwarp.sampling.gpu.taps import padding_code
 from unwarp.sampling.modes import taps_of
 
 # Samples of a program of four warps: two per thread, or one where it reads so many pixels that registers run short.
@@ -192,7 +193,7 @@ def _how(image: Tensor, coordinates: Tensor, linear: bool, mode: str, padding: S
         "PROJECTIVE": linear and coordinates.shape[1] > ndim,
         "MODE": mode,
         # Fill values are dealt with apart.
-        "PADDING": tuple(reversed(padding)),
+        "PADDING": padding_code(padding),
         "PRECISION": 2 * torch.finfo(coordinates.dtype).eps,
         "W": tl.float64 if _computing_dtype(image, coordinates) == torch.float64 else tl.float32,
         "BLOCK": _BLOCK if taps_of(mode) ** ndim <= 16 else _BLOCK_OF_MANY_TAPS,

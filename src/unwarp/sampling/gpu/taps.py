@@ -1,5 +1,7 @@
 """Which pixels samples read along an axis, and with which weights: the twin of modes.py. Device functions."""
 
+from collections.abc import Sequence
+
 import triton
 import triton.language as tl
 
@@ -7,6 +9,19 @@ from unwarp.sampling import modes
 from unwarp.sampling.gpu.locate import FARTHEST
 
 SLOPE = tl.constexpr(modes.CUBIC_SLOPE)
+BORDER = tl.constexpr(modes.PADDINGS.index("border"))
+REFLECTION = tl.constexpr(modes.PADDINGS.index("reflection"))
+WRAP = tl.constexpr(modes.PADDINGS.index("wrap"))
+# Paddings of all axes are one number, with a digit in this base for each: not all of Triton takes tuples of words.
+PADDING_BASE = tl.constexpr(len(modes.PADDINGS))
+
+
+def padding_code(padding: Sequence[str]) -> int:
+    """One number for the words of all axes, in the order z, y, x."""
+    code = 0
+    for word in padding:
+        code = code * PADDING_BASE.value + modes.PADDINGS.index(word)
+    return code
 
 
 @triton.jit
@@ -93,18 +108,18 @@ def weigh(position, tolerance, MODE: tl.constexpr):
 def fold(index, count, PADDING: tl.constexpr):
     """Where a tap reads, in [0, count), and whether what it reads is in the picture or stands for it."""
     valid = (index >= 0) & (index < count)
-    if PADDING == "reflection":
+    if PADDING == REFLECTION:
         index = index % (2 * count)
         index = tl.where(index < 0, index + 2 * count, index)
         index = tl.minimum(index, 2 * count - 1 - index)
         valid = index >= 0
-    elif PADDING == "wrap":
+    elif PADDING == WRAP:
         index = index % count
         index = tl.where(index < 0, index + count, index)
         valid = index >= 0
     else:
         index = tl.minimum(tl.maximum(index, 0), count - 1)
-        if PADDING == "border":
+        if PADDING == BORDER:
             valid = index >= 0
     return index, valid
 
@@ -144,13 +159,13 @@ def find_taps(
         seen_weights = ()
         seen_slopes = ()
         for k in tl.static_range(len(axis_weights)):
-            index, valid = fold(first.to(INDEX) + k, in_size[d].to(INDEX), PADDING[d])
+            index, valid = fold(first.to(INDEX) + k, in_size[d].to(INDEX), PADDING // PADDING_BASE**d % PADDING_BASE)
             weight = tl.where(valid, axis_weights[k], 0.0)
             axis_inside += weight
             seen_offsets = seen_offsets + (index * strides[d],)
             seen_weights = seen_weights + (weight,)
             seen_slopes = seen_slopes + (tl.where(valid & near, axis_slopes[k], 0.0),)
-        if PADDING[d] == "zeros" or PADDING[d] == "constant":
+        if PADDING // PADDING_BASE**d % PADDING_BASE < BORDER:  # zeros or constant
             inside = inside * axis_inside
         offsets = offsets + (seen_offsets,)
         weights = weights + (seen_weights,)
