@@ -32,6 +32,11 @@ def identity_grid(
     return torch.stack(torch.meshgrid(*axes, indexing="ij")[::-1], dim=-1)
 
 
+def product(a: Tensor, b: Tensor) -> Tensor:
+    """The matrices `a @ b`, as exact as their dtype: a matmul would be rounded by autocast and TF32."""
+    return (a.unsqueeze(-1) * b.unsqueeze(-3)).sum(-2)
+
+
 def combine(matrix: Tensor, coordinates: Sequence[Tensor], batch_axes: int) -> Tensor:
     """`matrix @ (x, y, ..., 1)` for coordinates `[*batch, ...]`, one tensor each; gives `[*batch, ..., rows]`."""
     # Sums of products, not a matmul: autocast and TF32 would round the coordinates.
@@ -95,4 +100,4 @@ def matrix_in_pixels(matrix: Tensor, in_size: Sequence[int], out_size: Sequence[
     """Homogeneous normalised pull matrix `[..., D+1, D+1]` as one from output pixels to input pixels."""
     inward = normalized_from_pixel_matrix(in_size, dtype=matrix.dtype, device=matrix.device)
     outward = normalized_from_pixel_matrix(out_size, dtype=matrix.dtype, device=matrix.device)
-    return torch.linalg.inv(inward) @ matrix @ outward
+    return product(product(torch.linalg.inv(inward), matrix), outward)

@@ -39,6 +39,21 @@ def test_the_jacobian_is_the_derivative(transform: Transform) -> None:
 
 
 @every_transform
+def test_autocast_rounds_no_coordinate(transform: Transform) -> None:
+    theta, points = random_theta(transform, 2).float(), random_points(2, 4, transform.ndim).float()
+
+    def values() -> tuple[Tensor, ...]:
+        pull = transform(theta)
+        chain = ChainMap(pull, transform(theta.flip(0)))
+        return pull(points), pull.jacobian(points), chain(points), chain.jacobian(points)
+
+    wanted = values()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = values()
+    torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-6)
+
+
+@every_transform
 def test_composition_applies_the_right_map_first(transform: Transform) -> None:
     shift = Translation(transform.ndim)
     a, b = transform(random_theta(transform, 2)), shift(random_theta(shift, 2))

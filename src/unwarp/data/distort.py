@@ -91,6 +91,8 @@ class Distortion:
         pull = self.draw(images.shape[0], generator)
         distorted = warp(images, pull, self.size)
         if self.name == "tc":
+            if self.bank is not None:
+                self.bank = self.bank.to(images.device)  # where it stays
             bank = images if self.bank is None else self.bank
             distorted = add_clutter(
                 distorted, bank, patches=self.patches, patch_size=self.patch_size, generator=generator

@@ -6,6 +6,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from unwarp.coordinates import product
 from unwarp.maps.base import Map
 from unwarp.maps.linear import LinearMap
 
@@ -42,7 +43,7 @@ class ChainMap(Map):
 
     def jacobian(self, points: Tensor) -> Tensor:
         """Chain rule: the outer Jacobian at the inner image, times the inner one."""
-        return self.outer.jacobian(self.inner(points)) @ self.inner.jacobian(points)
+        return product(self.outer.jacobian(self.inner(points)), self.inner.jacobian(points))
 
     def inverse(self) -> Map:
         """The inverses in reverse order. ValueError where one of them has none."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from unwarp.checks import check_matrix, check_points, check_size
-from unwarp.coordinates import HORIZON, combine, divide, linear_grid
+from unwarp.coordinates import HORIZON, combine, divide, linear_grid, product
 from unwarp.maps.base import Map
 
 
@@ -96,13 +96,9 @@ class LinearMap(Map):
 
     def after(self, inner: "LinearMap") -> "LinearMap":
         """The map `self(inner(points))` as one matrix."""
-        matrix = _product(self.homogeneous, inner.homogeneous)
+        matrix = product(self.homogeneous, inner.homogeneous)
         return LinearMap(matrix[..., :-1, :] if self.is_affine and inner.is_affine else matrix)
 
     def each(self, change: Callable[[Tensor], Tensor]) -> Self:
         """The map of the changed matrix."""
         return type(self)(change(self.matrix))
-
-
-def _product(a: Tensor, b: Tensor) -> Tensor:
-    return (a.unsqueeze(-1) * b.unsqueeze(-3)).sum(-2)

@@ -7,7 +7,7 @@ these same operators again. Only the second derivative with respect to coordinat
 """
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -133,6 +133,14 @@ def _grad_coordinates_backward(ctx: Any, direction: Tensor) -> tuple[Tensor | No
     return *found, None, None, None, None
 
 
+def _is_plain(arguments: Iterable[Any]) -> bool:
+    """Whether tensors are torch's own, on a device with kernels of ours, and no mode or transform looks at the calls."""
+    if torch._C._len_torch_dispatch_stack() or torch._C._are_functorch_transforms_active():
+        return False
+    tensors = (a for a in arguments if isinstance(a, Tensor))
+    return all(type(t) in (Tensor, torch.nn.Parameter) and (t.is_cpu or t.is_cuda) for t in tensors)
+
+
 def _operator(name: str, backward: Callable[..., Any]) -> Callable[..., Tensor]:
     """The operator of that name with derivatives and a rule for vmap.
 
@@ -158,7 +166,11 @@ def _operator(name: str, backward: Callable[..., Any]) -> Callable[..., Tensor]:
         return call(*folded).unflatten(0, (info.batch_size, -1)), 0
 
     def forward(*arguments: Any) -> Tensor:
-        return overload(*arguments)
+        # torch's way to a kernel of ours takes as long as a small warp; where nobody listens there, we go straight.
+        if _is_plain(arguments):
+            return getattr(cpu if arguments[0].is_cpu else gpu, name)(*arguments)
+        with torch._C._AutoDispatchBelowAutograd():
+            return overload(*arguments)
 
     # torch asks for it at every call; finding it out takes longer than a small warp.
     forward.__signature__ = inspect.signature(forward)  # pyright: ignore[reportFunctionMemberAccess]
@@ -175,10 +187,11 @@ def _operator(name: str, backward: Callable[..., Any]) -> Callable[..., Tensor]:
 
     def call(*arguments: Any) -> Tensor:
         # Saved tensors ask for gradients in a backward pass too, where nobody wants them.
-        wanted = torch.is_grad_enabled() and any(isinstance(a, Tensor) and a.requires_grad for a in arguments)
-        if torch.compiler.is_compiling() or not wanted:
+        if torch.compiler.is_compiling():
             return overload(*arguments)
-        return function.apply(*arguments)
+        if torch.is_grad_enabled() and any(isinstance(a, Tensor) and a.requires_grad for a in arguments):
+            return function.apply(*arguments)
+        return forward(*arguments)
 
     torch.library.register_autograd(f"unwarp::{name}", backward, setup_context=_keep, lib=_library)
     torch.library.register_vmap(f"unwarp::{name}", mapped, lib=_library)

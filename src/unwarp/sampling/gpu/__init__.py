@@ -6,6 +6,7 @@ launches on the current device, which the operators make that of the tensors.
 
 import warnings
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
 
 import torch
@@ -45,7 +46,7 @@ def read(
         return reference.read(image, coordinates, size, linear, mode, padding, fill)
     from unwarp.sampling.gpu import launch
 
-    with torch.cuda.device(image.device):
+    with _current(image.device):
         return launch.read(image, coordinates, size, linear, mode, padding, fill)
 
 
@@ -61,7 +62,7 @@ def grad_image(
     _want_written(like, coordinates, mode)
     from unwarp.sampling.gpu import launch
 
-    with torch.cuda.device(like.device):
+    with _current(like.device):
         return launch.grad_image(grad_out, coordinates, like, linear, mode, padding)
 
 
@@ -78,8 +79,13 @@ def grad_coordinates(
     _want_written(image, coordinates, mode)
     from unwarp.sampling.gpu import launch
 
-    with torch.cuda.device(image.device):
+    with _current(image.device):
         return launch.grad_coordinates(grad_out, image, coordinates, linear, mode, padding, fill)
+
+
+def _current(device: torch.device) -> AbstractContextManager[object]:
+    # To make current what is so already takes longer than to ask.
+    return nullcontext() if device.index == torch.cuda.current_device() else torch.cuda.device(device)
 
 
 def _want_written(image: Tensor, coordinates: Tensor, mode: str) -> None:

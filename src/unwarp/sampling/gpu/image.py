@@ -9,8 +9,17 @@ latter.
 import triton
 import triton.language as tl
 
-from unwarp.sampling.gpu.locate import FARTHEST, from_center, kernel, load_matrix, locate, transform, unravel
-from unwarp.sampling.gpu.taps import find_taps, offset_of, weigh, weight_of
+from unwarp.sampling.gpu.locate import (
+    FARTHEST,
+    from_center,
+    kernel,
+    load_entries,
+    load_matrix,
+    locate,
+    transform,
+    unravel,
+)
+from unwarp.sampling.gpu.taps import find_taps, offset_of, settle, weigh, weight_of
 
 # A map is gathered unless its pixels would visit this many times the samples that they need, or the inverse is not
 # to be trusted, or one pixel has more to visit than a loop should take.
@@ -218,6 +227,9 @@ def scatter(
     maps,
     count,
     bits,
+    over_x,
+    over_y,
+    programs,
     NDIM: tl.constexpr,
     LINEAR: tl.constexpr,
     PROJECTIVE: tl.constexpr,
@@ -238,8 +250,8 @@ def scatter(
     """
     in_size = (in_x, in_y, in_z)[:NDIM]
     out_size = (out_x, out_y, out_z)[:NDIM]
-    blocks = tl.cdiv(count, BLOCK)
-    pull = (tl.program_id(0) // blocks).to(tl.int64)
+    over = (over_x, over_y)
+    pull = (tl.program_id(0) // programs).to(tl.int64)
     n = pull // maps
     if GATHERS:
         if tl.load(scatters + n) == 0:
@@ -252,37 +264,39 @@ def scatter(
         scale = power_of_two(exponent, W)
         fraction = power_of_two(bits, W)
 
-    samples = (tl.program_id(0) % blocks).to(INDEX) * BLOCK + tl.arange(0, BLOCK)
-    mask = samples < count
-    at = coordinates + pull * at_map
-    strides = (at_map, at_row, at_column)
-    positions = locate(at, strides, samples, mask, in_size, out_size, LINEAR, PROJECTIVE, INDEX, W)
-    offsets, weights, slopes, _, finite = find_taps(
-        positions, in_size, (1, in_x, in_x * in_y), PRECISION, MODE, PADDING, INDEX, W
-    )
     pixels = in_x.to(tl.int64)
     for d in tl.static_range(1, NDIM):
         pixels = pixels * in_size[d]
-    gradient = grad_out + pull * grad_map + samples * grad_q
-    target = result + n * channels * pixels
-    for _ in range(channels):
-        given = tl.load(gradient, mask=mask & finite, other=0).to(W) * scale
-        for k in tl.static_range(len(offsets[0]) ** NDIM):
-            weight = weight_of(weights, slopes, k, -1)
-            value = weight * given
-            to = target + offset_of(offsets, k)
-            reached = mask & finite & (weight != 0)
-            if LIMBS == 0:
-                tl.atomic_add(to, value, mask=reached, sem="relaxed")
-            else:
-                value = value * fraction
-                whole = value.to(tl.int64)
-                tl.atomic_add(to, whole, mask=reached, sem="relaxed")
-                if LIMBS == 2:
-                    rest = (value - whole.to(W)) * fraction
-                    tl.atomic_add(to + images * channels * pixels, rest.to(tl.int64), mask=reached, sem="relaxed")
-        gradient += grad_c
-        target += pixels
+    at = coordinates + pull * at_map
+    strides = (at_map, at_row, at_column)
+    entries = load_entries(at, strides, in_size, out_size, LINEAR, PROJECTIVE, W)
+    for block in range(tl.program_id(0) % programs, tl.cdiv(count, BLOCK), programs):
+        samples = tl.full([1], BLOCK, INDEX) * block + tl.arange(0, BLOCK)
+        mask = samples < count
+        positions = locate(entries, at, strides, samples, mask, in_size, out_size, over, LINEAR, PROJECTIVE, INDEX, W)
+        offsets, weights, slopes, _, finite = find_taps(
+            positions, in_size, (1, in_x, in_x * in_y), PRECISION, MODE, PADDING, INDEX, W
+        )
+        gradient = grad_out + pull * grad_map + samples * grad_q
+        target = result + n * channels * pixels
+        for c in range(channels):
+            given = tl.load(gradient, mask=mask & finite, other=0).to(W) * scale
+            for k in tl.static_range(len(offsets[0]) ** NDIM):
+                weight = weight_of(weights, slopes, k, -1)
+                value = weight * given
+                to = target + offset_of(offsets, k)
+                reached = mask & finite & (weight != 0)
+                if LIMBS == 0:
+                    tl.atomic_add(to, value, mask=reached, sem="relaxed")
+                else:
+                    value = value * fraction
+                    whole = value.to(tl.int64)
+                    tl.atomic_add(to, whole, mask=reached, sem="relaxed")
+                    if LIMBS == 2:
+                        rest = (value - whole.to(W)) * fraction
+                        tl.atomic_add(to + images * channels * pixels, rest.to(tl.int64), mask=reached, sem="relaxed")
+            gradient += grad_c
+            target += pixels
 
 
 @kernel
@@ -309,6 +323,8 @@ def finish(
     channels,
     maps,
     bits,
+    over_x,
+    over_y,
     NDIM: tl.constexpr,
     MODE: tl.constexpr,
     TAPS: tl.constexpr,
@@ -330,45 +346,57 @@ def finish(
     groups = tl.cdiv(channels, CHANNELS)
     n = (tl.program_id(0) // (blocks * groups)).to(tl.int64)
     pixels = (tl.program_id(0) % blocks).to(INDEX) * BLOCK + tl.arange(0, BLOCK)
-    in_group = ((tl.program_id(0) // blocks % groups) * CHANNELS + tl.arange(0, CHANNELS)).to(tl.int64)
-    mask = (in_group[:, None] < channels) & (pixels[None, :] < count)
-    places = (n * channels + in_group)[:, None] * count + pixels[None, :]
+    first = tl.program_id(0) // blocks % groups * CHANNELS
+    mask = pixels < count
+    places = (n * channels + first) * count + pixels
 
     scattered = 1
     if GATHERS:
         scattered = tl.load(scatters + n)
-    total = tl.zeros([CHANNELS, BLOCK], W)
+    totals = ()
+    for _ in tl.static_range(CHANNELS):
+        totals = totals + (tl.zeros([BLOCK], W),)
     if scattered == 0:
         if GATHERS:
+            centered = from_center(unravel(pixels, in_size, (over_x, over_y), INDEX), in_size, W)
             for k in range(maps):
                 pull = n * maps + k
                 entries = load_matrix(
                     coordinates + pull * at_map, (at_map, at_row, at_column), in_size, out_size, False, W
                 )
-                gradient = grad_out + pull * grad_map + in_group[:, None] * grad_c
-                total = gather(
-                    total, gradient, grad_q, entries, pixels, mask, in_size, out_size, MODE, TAPS, PRECISION,
-                    INDEX, W,
+                gradient = grad_out + pull * grad_map + first.to(tl.int64) * grad_c
+                totals = gather(
+                    totals, gradient, grad_c, grad_q, channels - first, entries, centered, mask, in_size, out_size,
+                    MODE, TAPS, PRECISION, INDEX, W,
                 )  # fmt: skip
     else:
         exponent, finite = exponent_of(tl.load(limits + n), W)
         unit = power_of_two(-bits, W)
-        for limb in tl.static_range(LIMBS):
-            # The last first: the smallest.
-            whole = tl.load(fixed + (LIMBS - 1 - limb) * images * channels * count + places, mask=mask, other=0)
-            total = (total + whole.to(W)) * unit
-        total = total * power_of_two(-exponent, W)
-        total = tl.where(finite, total, float("nan"))
-    tl.store(result + places, total.to(result.dtype.element_ty), mask=mask)
+        scaled = ()
+        for c in tl.static_range(CHANNELS):
+            total = totals[c]
+            for limb in tl.static_range(LIMBS):
+                # The last first: the smallest.
+                at = fixed + (LIMBS - 1 - limb) * images * channels * count + places + c * count
+                whole = tl.load(at, mask=mask & (first + c < channels), other=0)
+                total = (total + whole.to(W)) * unit
+            total = total * power_of_two(-exponent, W)
+            scaled = scaled + (tl.where(finite, total, float("nan")),)
+        totals = scaled
+    for c in tl.static_range(CHANNELS):
+        value = totals[c].to(result.dtype.element_ty)
+        tl.store(result + places + c * count, value, mask=mask & (first + c < channels))
 
 
 @triton.jit
 def gather(
-    total,
+    totals,
     gradient,
+    grad_c,
     grad_q,
+    channels,
     entries,
-    pixels,
+    centered,
     mask,
     in_size,
     out_size,
@@ -378,55 +406,55 @@ def gather(
     INDEX: tl.constexpr,
     W: tl.constexpr,
 ):
-    """Adds to pixels what one map's samples have read of them; `total` and `mask` are `[channels, pixels]`."""
+    """Adds to pixels, which lie `centered`, what one map's samples have read of them; a total for each channel."""
     ndim: tl.constexpr = len(in_size)
     inverse, widths, spans, _ = plan(entries, in_size, out_size, PRECISION, TAPS, W)
-    indices = unravel(pixels, in_size)
-    centered = from_center(indices, in_size, W)
     firsts = ()
     lasts = ()
-    reached = tl.max(mask.to(tl.int32), 0) > 0
+    reached = mask
     for j in tl.static_range(ndim):
         place = (out_size[j] - 1).to(W) * 0.5
         for d in tl.static_range(ndim):
             place = place + inverse[j * ndim + d] * (centered[d] - entries[d * (ndim + 1) + ndim])
         place = tl.minimum(tl.maximum(place, -FARTHEST), FARTHEST)
-        first = tl.maximum(tl.ceil(place - widths[j]), 0.0).to(INDEX)
-        last = tl.minimum(tl.floor(place + widths[j]).to(INDEX), out_size[j] - 1)
+        first = tl.maximum(tl.ceil(place - widths[j]), 0.0)
+        last = tl.minimum(tl.floor(place + widths[j]), (out_size[j] - 1).to(W))
         reached = reached & (first <= last)
-        firsts = firsts + (first,)
-        lasts = lasts + (last,)
+        firsts = firsts + (first.to(INDEX),)
+        lasts = lasts + (last.to(INDEX),)
     # Of many maps of one image, most do not come near these pixels.
     if tl.max(reached.to(tl.int32)) > 0:
         for z in range(spans[2].to(tl.int32) if ndim > 2 else 1):
             for y in range(spans[1].to(tl.int32) if ndim > 1 else 1):
                 for x in range(spans[0].to(tl.int32)):
-                    total += visit(
-                        gradient, grad_q, entries, firsts, lasts, (x, y, z)[:ndim], indices, reached, mask, in_size,
-                        out_size, MODE, PRECISION, INDEX, W,
+                    weight, sample = visit(
+                        entries, firsts, lasts, (x, y, z)[:ndim], centered, reached, in_size, out_size, MODE,
+                        PRECISION, W,
                     )  # fmt: skip
-    return total
+                    at = gradient + sample * grad_q
+                    added = ()
+                    for c in tl.static_range(len(totals)):
+                        given = tl.load(at + c * grad_c, mask=(weight != 0) & (c < channels), other=0)
+                        added = added + (totals[c] + weight * given.to(W),)
+                    totals = added
+    return totals
 
 
 @triton.jit
 def visit(
-    gradient,
-    grad_q,
     entries,
     firsts,
     lasts,
     steps,
-    indices,
+    centered,
     reached,
-    mask,
     in_size,
     out_size,
     MODE: tl.constexpr,
     PRECISION: tl.constexpr,
-    INDEX: tl.constexpr,
     W: tl.constexpr,
 ):
-    """What one sample for each pixel, so many steps from its first, adds to it."""
+    """For each pixel, one sample so many steps from its first: how much of the pixel it has read, and its number."""
     ndim: tl.constexpr = len(in_size)
     samples = ()
     sample = firsts[0] * 0
@@ -439,12 +467,14 @@ def visit(
     weight = reached.to(W)
     for d in tl.static_range(ndim):
         position = tl.minimum(tl.maximum(positions[d], -FARTHEST), FARTHEST)
-        first, weights, _ = weigh(position, in_size[d].to(W) * PRECISION, MODE)
-        tap = indices[d] - first.to(INDEX)
-        along = weight * 0
-        for k in tl.static_range(len(weights)):
-            along = tl.where(tap == k, weights[k], along)
-        weight = weight * along
-    wanted = mask & (weight != 0)[None, :]
-    given = tl.load(gradient + (sample * grad_q)[None, :], mask=wanted, other=0)
-    return weight[None, :] * given.to(W)
+        pixel = centered[d] + (in_size[d] - 1).to(W) * 0.5
+        tolerance = in_size[d].to(W) * PRECISION
+        if MODE == "linear":
+            weight = weight * tl.maximum(1 - tl.abs(settle(position, tolerance) - pixel), 0.0)
+        else:
+            first, weights, _ = weigh(position, tolerance, MODE)
+            along = weight * 0
+            for k in tl.static_range(len(weights)):
+                along = tl.where(first + k == pixel, weights[k], along)
+            weight = weight * along
+    return weight, sample

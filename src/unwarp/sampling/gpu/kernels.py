@@ -1,6 +1,7 @@
 """The kernels that read an image, and that give the gradient of what placed the samples.
 
-A program takes a block of samples of one map; it finds what they read once, then goes through the channels.
+A program goes through blocks of samples of one map; of each it finds once what they read, then goes through the
+channels.
 """
 
 import triton
@@ -13,7 +14,7 @@ from unwarp.sampling.gpu.locate import (
     horizon_bound,
     in_pixels,
     kernel,
-    load_matrix,
+    load_entries,
     locate,
     unravel,
 )
@@ -51,6 +52,9 @@ def read(
     channels,
     maps,
     count,
+    over_x,
+    over_y,
+    programs,
     NDIM: tl.constexpr,
     LINEAR: tl.constexpr,
     PROJECTIVE: tl.constexpr,
@@ -62,34 +66,40 @@ def read(
     W: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """`image` at the samples; `out [N K, C, count]` is without gaps. Arguments ending in an axis are its strides."""
+    """`image` at the samples; each of a map's `programs` takes every so many-th block of them.
+
+    `out [N K, C, count]` is without gaps. Arguments ending in an axis are its strides.
+    """
     in_size = (in_x, in_y, in_z)[:NDIM]
     out_size = (out_x, out_y, out_z)[:NDIM]
-    blocks = tl.cdiv(count, BLOCK)
-    pull = (tl.program_id(0) // blocks).to(tl.int64)
-    samples = (tl.program_id(0) % blocks).to(INDEX) * BLOCK + tl.arange(0, BLOCK)
-    mask = samples < count
+    over = (over_x, over_y)
+    pull = (tl.program_id(0) // programs).to(tl.int64)
     at = coordinates + pull * at_map
     strides = (at_map, at_row, at_column)
-    positions = locate(at, strides, samples, mask, in_size, out_size, LINEAR, PROJECTIVE, INDEX, W)
-    offsets, weights, slopes, inside, finite = find_taps(
-        positions, in_size, (image_x, image_y, image_z), PRECISION, MODE, PADDING, INDEX, W
-    )
-    source = image + pull // maps * image_n
-    target = out + pull * channels * count + samples
-    for _ in range(channels):
-        total = tl.zeros([BLOCK], W)
-        for k in tl.static_range(len(offsets[0]) ** NDIM):
-            value = tl.load(source + offset_of(offsets, k), mask=mask & finite, other=0)
-            total += weight_of(weights, slopes, k, -1) * value.to(W)
-        if FILLED:
-            total += tl.load(fill).to(W) * (1 - inside)
-        if out.dtype.element_ty == tl.uint8:
-            total = tl.minimum(tl.maximum(round_even(total, W), 0.0), 255.0)
-        tl.store(target, total.to(out.dtype.element_ty), mask=mask)
-        source += image_c
-        target += count
-        fill += fill_c
+    entries = load_entries(at, strides, in_size, out_size, LINEAR, PROJECTIVE, W)
+    for block in range(tl.program_id(0) % programs, tl.cdiv(count, BLOCK), programs):
+        samples = tl.full([1], BLOCK, INDEX) * block + tl.arange(0, BLOCK)
+        mask = samples < count
+        positions = locate(entries, at, strides, samples, mask, in_size, out_size, over, LINEAR, PROJECTIVE, INDEX, W)
+        offsets, weights, slopes, inside, finite = find_taps(
+            positions, in_size, (image_x, image_y, image_z), PRECISION, MODE, PADDING, INDEX, W
+        )
+        source = image + pull // maps * image_n
+        target = out + pull * channels * count + samples
+        background = fill
+        for _ in range(channels):
+            total = tl.zeros([BLOCK], W)
+            for k in tl.static_range(len(offsets[0]) ** NDIM):
+                value = tl.load(source + offset_of(offsets, k), mask=mask & finite, other=0)
+                total += weight_of(weights, slopes, k, -1) * value.to(W)
+            if FILLED:
+                total += tl.load(background).to(W) * (1 - inside)
+            if out.dtype.element_ty == tl.uint8:
+                total = tl.minimum(tl.maximum(round_even(total, W), 0.0), 255.0)
+            tl.store(target, total.to(out.dtype.element_ty), mask=mask)
+            source += image_c
+            target += count
+            background += fill_c
 
 
 @kernel
@@ -120,6 +130,9 @@ def grad_coordinates(
     channels,
     maps,
     count,
+    over_x,
+    over_y,
+    programs,
     NDIM: tl.constexpr,
     LINEAR: tl.constexpr,
     PROJECTIVE: tl.constexpr,
@@ -131,55 +144,98 @@ def grad_coordinates(
     W: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """Gradient of what placed the samples.
+    """Gradient of what placed the samples: see `read` for its `programs`.
 
-    Of points, `result [N K, count, D]`; of matrices, what each block adds to it: `[N K, blocks, rows, D+1]`.
+    Of points, `result [N K, count, D]`; of matrices, what each program adds to it: `[N K, programs, rows, D+1]`.
     """
     in_size = (in_x, in_y, in_z)[:NDIM]
     out_size = (out_x, out_y, out_z)[:NDIM]
-    blocks = tl.cdiv(count, BLOCK)
-    pull = (tl.program_id(0) // blocks).to(tl.int64)
-    samples = (tl.program_id(0) % blocks).to(INDEX) * BLOCK + tl.arange(0, BLOCK)
-    mask = samples < count
+    over = (over_x, over_y)
+    pull = (tl.program_id(0) // programs).to(tl.int64)
     at = coordinates + pull * at_map
     strides = (at_map, at_row, at_column)
-    positions = locate(at, strides, samples, mask, in_size, out_size, LINEAR, PROJECTIVE, INDEX, W)
-    offsets, weights, slopes, _, finite = find_taps(
-        positions, in_size, (image_x, image_y, image_z), PRECISION, MODE, PADDING, INDEX, W
-    )
     source = image + pull // maps * image_n
-    gradient = grad_out + pull * grad_map + samples * grad_q
-    zero = tl.zeros([BLOCK], W)
-    along = (zero, zero, zero)[:NDIM]
+    gradient = grad_out + pull * grad_map
+    entries = load_entries(at, strides, in_size, out_size, LINEAR, PROJECTIVE, W)
+    sums = ()
+    for i in tl.static_range((NDIM + PROJECTIVE) * (NDIM + 1)):
+        sums = sums + (tl.zeros([BLOCK], W),)
+    for block in range(tl.program_id(0) % programs, tl.cdiv(count, BLOCK), programs):
+        samples = tl.full([1], BLOCK, INDEX) * block + tl.arange(0, BLOCK)
+        mask = samples < count
+        positions = locate(entries, at, strides, samples, mask, in_size, out_size, over, LINEAR, PROJECTIVE, INDEX, W)
+        offsets, weights, slopes, _, finite = find_taps(
+            positions, in_size, (image_x, image_y, image_z), PRECISION, MODE, PADDING, INDEX, W
+        )
+        along = slopes_along(
+            source, image_c, gradient + samples * grad_q, grad_c, fill, fill_c, channels, offsets, weights, slopes,
+            mask & finite, FILLED, W,
+        )  # fmt: skip
+        if LINEAR:
+            centered = from_center(unravel(samples, out_size, over, INDEX), out_size, W)
+            if PROJECTIVE:
+                along = through_division(entries, centered, along, in_size, W)
+            sums = add_products(sums, along, centered, mask)
+        else:
+            target = result + pull * count * NDIM + samples * NDIM
+            for d in tl.static_range(NDIM):
+                of_point = along[d] * (in_size[d].to(W) * 0.5)
+                tl.store(target + d, of_point.to(result.dtype.element_ty), mask=mask)
+    if LINEAR:
+        target = result + tl.program_id(0).to(tl.int64) * ((NDIM + PROJECTIVE) * (NDIM + 1))
+        for row in tl.static_range(NDIM + PROJECTIVE):
+            for column in tl.static_range(NDIM + 1):
+                entry = in_pixels(tl.sum(sums[row * (NDIM + 1) + column]), row, column, in_size, out_size, W)
+                tl.store(target + row * (NDIM + 1) + column, entry.to(result.dtype.element_ty))
+
+
+@triton.jit
+def slopes_along(
+    source,
+    image_c,
+    gradient,
+    grad_c,
+    fill,
+    fill_c,
+    channels,
+    offsets,
+    weights,
+    slopes,
+    mask,
+    FILLED: tl.constexpr,
+    W: tl.constexpr,
+):
+    """For each axis, the derivative with respect to the position, times the given gradient and summed over channels."""
+    ndim: tl.constexpr = len(offsets)
+    zero = weights[0][0] * 0
+    along = (zero, zero, zero)[:ndim]
     for _ in range(channels):
-        given = tl.load(gradient, mask=mask & finite, other=0).to(W)
+        given = tl.load(gradient, mask=mask, other=0).to(W)
         background = tl.load(fill).to(W) if FILLED else 0.0
-        for k in tl.static_range(len(offsets[0]) ** NDIM):
-            value = tl.load(source + offset_of(offsets, k), mask=mask & finite, other=0).to(W)
+        for k in tl.static_range(len(offsets[0]) ** ndim):
+            value = tl.load(source + offset_of(offsets, k), mask=mask, other=0).to(W)
             share = given * (value - background)
             added = ()
-            for d in tl.static_range(NDIM):
+            for d in tl.static_range(ndim):
                 added = added + (along[d] + weight_of(weights, slopes, k, d) * share,)
             along = added
         source += image_c
         gradient += grad_c
         fill += fill_c
+    return along
 
-    if LINEAR:
-        entries = load_matrix(at, strides, in_size, out_size, PROJECTIVE, W)
-        centered = from_center(unravel(samples, out_size), out_size, W)
-        if PROJECTIVE:
-            along = through_division(entries, centered, along, in_size, W)
-        target = result + tl.program_id(0).to(tl.int64) * ((NDIM + PROJECTIVE) * (NDIM + 1))
-        for row in tl.static_range(NDIM + PROJECTIVE):
-            moved = tl.where(mask, along[row], 0.0)
-            for column in tl.static_range(NDIM + 1):
-                entry = tl.sum(moved * centered[column]) if column < NDIM else tl.sum(moved)
-                tl.store(target + row * (NDIM + 1) + column, in_pixels(entry, row, column, in_size, out_size, W))
-    else:
-        target = result + pull * count * NDIM + samples * NDIM
-        for d in tl.static_range(NDIM):
-            tl.store(target + d, (along[d] * (in_size[d].to(W) * 0.5)).to(result.dtype.element_ty), mask=mask)
+
+@triton.jit
+def add_products(sums, along, centered, mask):
+    """Adds each of `along` times (x, y, z, 1), row by row, where the mask is."""
+    added = ()
+    columns: tl.constexpr = len(centered) + 1
+    for k in tl.static_range(len(sums)):
+        product = tl.where(mask, along[k // columns], 0.0)
+        if k % columns < len(centered):
+            product = product * centered[k % columns]
+        added = added + (sums[k] + product,)
+    return added
 
 
 @triton.jit

@@ -1,7 +1,7 @@
 """Glue to the Triton kernels: tensors in, tensors out; no autograd, and no waiting for the device."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from unwarp.sampling.gpu import image as image_kernels
 from unwarp.sampling.gpu import kernels
+from unwarp.sampling.gpu.locate import reciprocal
 from unwarp.sampling.gpu.taps import padding_code
 from unwarp.sampling.modes import taps_of
 
@@ -17,6 +18,11 @@ from unwarp.sampling.modes import taps_of
 _BLOCK = 256
 _BLOCK_OF_MANY_TAPS = 128
 _BLOCK_OF_PIXELS = 128
+# Some waves of them on a large GPU.
+_MANY_PROGRAMS = 8192
+_END_OF_INT32 = 2**31
+# Compiled kernels and the order of their constants, by what `_run` compiles them for.
+_compiled: dict[Any, tuple[Any, list[str]]] = {}
 # So many channels of a pixel are gathered at once.
 _MOST_CHANNELS = 8
 
@@ -35,18 +41,14 @@ def read(
     if not out.numel():
         return out
     how = _how(image, coordinates, linear, mode, padding)
-    kernels.read[_grid(out, how)](
-        image,
-        coordinates,
-        image if fill is None else fill,
-        out,
-        *_strides(image),
-        *coordinates.stride()[:3],
-        *_filling(fill),
-        *_sizes(image, out),
-        **how,
-        FILLED=fill is not None,
-        INDEX=_index(image, out, coordinates),
+    how |= {"FILLED": fill is not None, "INDEX": _index(image, out, coordinates)}
+    programs = _programs(out, how["BLOCK"])
+    _run(
+        kernels.read,
+        out.shape[0] * programs,
+        (image, coordinates, image if fill is None else fill, out),
+        (*_strides(image), *coordinates.stride()[:3], *_filling(fill), *_sizes(image, out), *_over(size), programs),
+        how,
     )
     return out
 
@@ -64,28 +66,30 @@ def grad_coordinates(
     if mode == "nearest" or not grad_out.numel():
         return torch.zeros_like(coordinates, memory_format=torch.contiguous_format)
     gradient = grad_out.flatten(2)
-    result = torch.empty_like(coordinates, memory_format=torch.contiguous_format)
     how = _how(image, coordinates, linear, mode, padding)
-    if linear:
-        blocks = _pieces(gradient.shape[2], how["BLOCK"])
+    how |= {"FILLED": fill is not None, "INDEX": _index(image, gradient, coordinates)}
+    programs = _programs(grad_out, how["BLOCK"])
+    result = torch.empty_like(coordinates, memory_format=torch.contiguous_format)
+    parts = result
+    if linear and programs > 1:
         wide = _computing_dtype(image, coordinates)
-        result = torch.empty(result.shape[0], blocks, *result.shape[1:], dtype=wide, device=result.device)
-    kernels.grad_coordinates[_grid(grad_out, how)](
-        image,
-        gradient,
-        coordinates,
-        image if fill is None else fill,
-        result,
-        *_strides(image),
-        *gradient.stride(),
-        *coordinates.stride()[:3],
-        *_filling(fill),
-        *_sizes(image, grad_out),
-        **how,
-        FILLED=fill is not None,
-        INDEX=_index(image, gradient, coordinates),
+        parts = torch.empty(result.shape[0], programs, *result.shape[1:], dtype=wide, device=result.device)
+    _run(
+        kernels.grad_coordinates,
+        grad_out.shape[0] * programs,
+        (image, gradient, coordinates, image if fill is None else fill, parts),
+        (
+            *_strides(image),
+            *gradient.stride(),
+            *coordinates.stride()[:3],
+            *_filling(fill),
+            *_sizes(image, grad_out),
+            *_over(grad_out.shape[2:]),
+            programs,
+        ),
+        how,
     )
-    return result.sum(1, dtype=torch.float64).to(coordinates.dtype) if linear else result
+    return result if parts is result else parts.sum(1, dtype=torch.float64).to(result.dtype)
 
 
 def grad_image(
@@ -130,18 +134,30 @@ def _exactly(grad_out: Tensor, coordinates: Tensor, like: Tensor, gathers: bool,
     shared |= {"GATHERS": gathers, "LIMBS": limbs}
 
     values = max(like[0].numel(), gradient.numel() // like.shape[0])
-    image_kernels.prepare[(like.shape[0] * _pieces(values, _BLOCK),)](
-        gradient, coordinates, fixed, limits, scatters, *places, *sizes, *counts, gradient.shape[2], **shared,
-        BLOCK=_BLOCK,
-    )  # fmt: skip
+    _run(
+        image_kernels.prepare,
+        like.shape[0] * _pieces(values, _BLOCK),
+        (gradient, coordinates, fixed, limits, scatters),
+        (*places, *sizes, *counts, gradient.shape[2]),
+        shared | {"BLOCK": _BLOCK},
+    )
     _scatter(grad_out, coordinates, like, fixed, limits, scatters, bits, gathers, limbs, how)
     result = torch.empty_like(like, memory_format=torch.contiguous_format)
-    at_once = min(1 << (like.shape[1] - 1).bit_length(), _MOST_CHANNELS)
+    at_once = min(like.shape[1], _MOST_CHANNELS)
     blocks = _pieces(like[0, 0].numel(), _BLOCK_OF_PIXELS) * _pieces(like.shape[1], at_once)
-    image_kernels.finish[(like.shape[0] * blocks,)](
-        gradient, coordinates, fixed, limits, scatters, result, *places, *sizes, *counts, bits, **shared,
-        MODE=how["MODE"], INDEX=_index(result, gradient, coordinates), BLOCK=_BLOCK_OF_PIXELS, CHANNELS=at_once,
-    )  # fmt: skip
+    _run(
+        image_kernels.finish,
+        like.shape[0] * blocks,
+        (gradient, coordinates, fixed, limits, scatters, result),
+        (*places, *sizes, *counts, bits, *_over(like.shape[2:])),
+        shared
+        | {
+            "MODE": how["MODE"],
+            "INDEX": _index(result, gradient, coordinates),
+            "BLOCK": _BLOCK_OF_PIXELS,
+            "CHANNELS": at_once,
+        },
+    )
     return result
 
 
@@ -158,26 +174,46 @@ def _scatter(
     how: dict[str, Any],
 ) -> None:
     gradient = grad_out.flatten(2)
-    image_kernels.scatter[_grid(grad_out, how)](
-        gradient,
-        coordinates,
-        result,
-        limits,
-        scatters,
-        *gradient.stride(),
-        *coordinates.stride()[:3],
-        *_spatial(like),
-        *_spatial(grad_out),
-        like.shape[0],
-        like.shape[1],
-        gradient.shape[0] // like.shape[0],
-        gradient.shape[2],
-        bits,
-        **how,
-        GATHERS=gathers,
-        LIMBS=limbs,
-        INDEX=_index(result, gradient, coordinates),
+    programs = _programs(grad_out, how["BLOCK"])
+    _run(
+        image_kernels.scatter,
+        grad_out.shape[0] * programs,
+        (gradient, coordinates, result, limits, scatters),
+        (
+            *gradient.stride(),
+            *coordinates.stride()[:3],
+            *_spatial(like),
+            *_spatial(grad_out),
+            like.shape[0],
+            like.shape[1],
+            gradient.shape[0] // like.shape[0],
+            gradient.shape[2],
+            bits,
+            *_over(grad_out.shape[2:]),
+            programs,
+        ),
+        how | {"GATHERS": gathers, "LIMBS": limbs, "INDEX": _index(result, gradient, coordinates)},
     )
+
+
+def _run(
+    kernel: Any, programs: int, tensors: Sequence[Tensor], numbers: Sequence[int], constants: Mapping[str, Any]
+) -> None:
+    """Launch a kernel on the current device.
+
+    Triton finds out at each launch which compiled kernel fits the arguments, which takes longer than a small warp;
+    here that depends on the dtypes, on which numbers need 64 bits, and on the constants alone.
+    """
+    device = torch.cuda.current_device() if tensors[0].is_cuda else None
+    dtypes = [tensor.dtype for tensor in tensors]
+    key = (kernel.fn, device, *dtypes, *map(_END_OF_INT32.__gt__, numbers), *constants.values())
+    if key in _compiled:
+        compiled, names = _compiled[key]
+        compiled[programs, 1, 1](*tensors, *numbers, *(constants[name] for name in names))
+        return
+    compiled = kernel[programs,](*tensors, *numbers, **constants)
+    if compiled is not None:  # interpreted, it is not
+        _compiled[key] = compiled, [name for name in kernel.arg_names if name in constants]
 
 
 def _computing_dtype(image: Tensor, coordinates: Tensor) -> torch.dtype:
@@ -198,10 +234,6 @@ def _how(image: Tensor, coordinates: Tensor, linear: bool, mode: str, padding: S
         "W": tl.float64 if _computing_dtype(image, coordinates) == torch.float64 else tl.float32,
         "BLOCK": _BLOCK if taps_of(mode) ** ndim <= 16 else _BLOCK_OF_MANY_TAPS,
     }
-
-
-def _grid(out: Tensor, how: dict[str, Any]) -> tuple[int]:
-    return (out.shape[0] * _pieces(math.prod(out.shape[2:]), how["BLOCK"]),)
 
 
 def _spatial(tensor: Tensor) -> tuple[int, ...]:
@@ -228,6 +260,17 @@ def _index(*tensors: Tensor) -> tl.dtype:
     """The type of offsets within one image, or what is of one map."""
     most = max(sum((n - 1) * abs(s) for n, s in zip(t.shape[1:], t.stride()[1:], strict=True)) for t in tensors)
     return tl.int64 if most >= 2**31 - _BLOCK else tl.int32
+
+
+def _programs(out: Tensor, block: int) -> int:
+    """How many programs share the samples of one map: enough for a large GPU, so few that each has several blocks."""
+    return min(_pieces(math.prod(out.shape[2:]), block), _pieces(_MANY_PROGRAMS, out.shape[0]))
+
+
+def _over(size: Sequence[int]) -> tuple[int, int]:
+    """What the kernels divide by: reciprocals of the extents along x and y."""
+    x, y = (*reversed(size), 1)[:2]
+    return reciprocal(x), reciprocal(y)
 
 
 def _pieces(length: int, of: int) -> int:

@@ -24,14 +24,37 @@ def kernel(function: Callable[..., None]) -> Any:
     return triton.jit(function, do_not_specialize=free)
 
 
+def reciprocal(divisor: int) -> int:
+    """What `quotient` wants of a divisor from 1 to 2^31: a multiplier of 32 bits, and in the last 6 bits a shift."""
+    shift = (divisor - 1).bit_length()
+    return -(-(1 << 31 + shift) // divisor) << 6 | shift
+
+
 @triton.jit
-def unravel(number, size):
-    """Along each axis, the index of something numbered row by row."""
+def quotient(number, divisor, by, INDEX: tl.constexpr):
+    """`number // divisor` for numbers of at least 0; `by` is the divisor's `reciprocal`.
+
+    GPUs divide whole numbers by a long piece of code. The multiplier is rounded up by less than 2^shift, which moves
+    no quotient of 31 bits (Granlund and Montgomery, PLDI 1994).
+    """
+    if INDEX == tl.int32:
+        # Both of 32 bits first, so that one instruction multiplies them.
+        product = number.to(tl.uint32).to(tl.uint64) * (by >> 6).to(tl.uint32).to(tl.uint64)
+        result = (product >> (31 + (by & 63)).to(tl.uint64)).to(tl.int32)
+    else:
+        result = number // divisor
+    return result
+
+
+@triton.jit
+def unravel(number, size, over, INDEX: tl.constexpr):
+    """Along each axis, the index of something numbered row by row; `over` holds the reciprocals of the sizes."""
     indices = ()
-    for d in tl.static_range(len(size)):
-        indices = indices + (number % size[d],)
-        number = number // size[d]
-    return indices
+    for d in tl.static_range(len(size) - 1):
+        rows = quotient(number, size[d], over[d], INDEX)
+        indices = indices + (number - rows * size[d],)
+        number = rows
+    return indices + (number,)
 
 
 @triton.jit
@@ -132,13 +155,26 @@ def load_points(points, strides, samples, mask, in_size, INDEX: tl.constexpr, W:
 
 
 @triton.jit
+def load_entries(
+    coordinates, strides, in_size, out_size, LINEAR: tl.constexpr, PROJECTIVE: tl.constexpr, W: tl.constexpr
+):
+    """What `locate` wants to be loaded once for all samples of a map: a matrix's entries, of points nothing."""
+    entries = ()
+    if LINEAR:
+        entries = load_matrix(coordinates, strides, in_size, out_size, PROJECTIVE, W)
+    return entries
+
+
+@triton.jit
 def locate(
+    entries,
     coordinates,
     strides,
     samples,
     mask,
     in_size,
     out_size,
+    over,
     LINEAR: tl.constexpr,
     PROJECTIVE: tl.constexpr,
     INDEX: tl.constexpr,
@@ -146,8 +182,7 @@ def locate(
 ):
     """Positions of samples of one map, whose coordinates begin at `coordinates`."""
     if LINEAR:
-        entries = load_matrix(coordinates, strides, in_size, out_size, PROJECTIVE, W)
-        centered = from_center(unravel(samples, out_size), out_size, W)
+        centered = from_center(unravel(samples, out_size, over, INDEX), out_size, W)
         positions = transform(entries, centered, in_size, PROJECTIVE, W)
     else:
         positions = load_points(coordinates, strides, samples, mask, in_size, INDEX, W)
