@@ -9,6 +9,7 @@ missing are left out.
 # pyright: reportMissingImports=false, reportPrivateImportUsage=false, reportArgumentType=false, reportAttributeAccessIssue=false
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from importlib.util import find_spec
 
 import numpy as np
@@ -83,17 +84,19 @@ def _kornia_homography(image: Tensor, matrix: Tensor, size: Size) -> Tensor:
     return warp_perspective(image, torch.linalg.inv(_in_pixels(matrix, image.shape[2:])), size, align_corners=True)
 
 
-_SPLINE = unwarp.ThinPlateSpline((4, 4))
+@cache
+def _spline(device: torch.device) -> unwarp.ThinPlateSpline:
+    return unwarp.ThinPlateSpline((4, 4)).to(device)
 
 
 def _unwarp_spline(image: Tensor, theta: Tensor, size: Size) -> Tensor:
-    return unwarp.warp(image, _SPLINE.to(theta.device)(theta), size)
+    return unwarp.warp(image, _spline(theta.device)(theta), size)
 
 
 def _torch_spline(image: Tensor, theta: Tensor, size: Size) -> Tensor:
     # Every point anew at every call: what is kept from call to call is ours.
     points = identity_grid(size, device=theta.device).unsqueeze(0)
-    return F.grid_sample(image, _SPLINE.to(theta.device)(theta)(points), align_corners=False)
+    return F.grid_sample(image, _spline(theta.device)(theta)(points), align_corners=False)
 
 
 def _unwarp_shrunk(image: Tensor, matrix: Tensor, size: Size) -> Tensor:

@@ -16,6 +16,8 @@ def medians(contestants: Mapping[str, Callable[[], Any]], *, seconds: float, rou
     """
     times: dict[str, list[float]] = {name: [] for name in contestants}
     for name, call in contestants.items():
+        if torch.cuda.is_available():
+            call()  # kernels are compiled
         start = time.perf_counter()
         call()
         _finish()

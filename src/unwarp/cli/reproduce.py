@@ -26,6 +26,9 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--data", metavar="PATH", help="the folder of pictures, for tables that say FOLDER")
     parser.add_argument("--seeds", type=int, default=1, help="how many seeds of each cell, from 0 (default: 1)")
     parser.add_argument("--quick", action="store_true", help="the quick setting of each; its figures are kept apart")
+    parser.add_argument(
+        "--accelerator", choices=("auto", "cpu", "gpu"), default="auto", help="what to train on (default: auto)"
+    )
     parser.add_argument("--results", default="results", metavar="DIR", help="where figures are kept (default: results)")
     parser.add_argument("--out", default="runs/reproduce", metavar="DIR", help="where runs are kept")
     given = parser.parse_args(list(argv))
@@ -60,7 +63,7 @@ def main(argv: Sequence[str]) -> None:
         left = f", about {statistics.mean(times) * (len(jobs) - index) / 60:.0f} min left" if times else ""
         console.print(f"{cell.experiment} {cell.name}, seed {seed}: {index + 1} of {len(jobs)}{left}", highlight=False)
         try:
-            record = cell.run(out, seed, console, quick=given.quick, data=given.data)
+            record = cell.run(out, seed, console, quick=given.quick, data=given.data, accelerator=given.accelerator)
         except KeyboardInterrupt:
             raise KeyboardInterrupt("interrupted; the same command goes on") from None
         keep(record, results / cell.file(seed))

@@ -16,6 +16,7 @@ Lengths in pixels hold for pictures 28 wide, as MNIST's, and grow with the pictu
 
 import math
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -168,10 +169,14 @@ def random_bends(count: int, size: Sequence[int], pixels: float, generator: torc
 
     Each point moves by a normal of `pixels`.
     """
-    spline = ThinPlateSpline((4, 4)).to(generator.device)
     noise = pixels * _normal((count, 16, 2), generator)
     halves = torch.tensor(list(size)[::-1], dtype=noise.dtype, device=noise.device) / 2
-    return spline((noise / halves).flatten(1))
+    return _spline(generator.device)((noise / halves).flatten(1))
+
+
+@cache
+def _spline(device: torch.device) -> ThinPlateSpline:
+    return ThinPlateSpline((4, 4)).to(device)
 
 
 def _draw_convex(count: int, draw: Callable[[int], Tensor]) -> Tensor:

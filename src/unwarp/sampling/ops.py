@@ -134,7 +134,7 @@ def _grad_coordinates_backward(ctx: Any, direction: Tensor) -> tuple[Tensor | No
 
 
 def _is_plain(arguments: Iterable[Any]) -> bool:
-    """Whether tensors are torch's own, on a device with kernels of ours, and no mode or transform looks at the calls."""
+    """Whether tensors are torch's own, on a device with kernels of ours, and no mode or transform looks at calls."""
     if torch._C._len_torch_dispatch_stack() or torch._C._are_functorch_transforms_active():
         return False
     tensors = (a for a in arguments if isinstance(a, Tensor))

@@ -40,6 +40,7 @@ class ClassifyTask(L.LightningModule):
         super().__init__()
         self.model, self.options, self.seed = model, options, seed
         self.validation_accuracy = MulticlassAccuracy(num_classes, average="micro")
+        self._of_epoch: dict[str, list[Tensor]] = {}
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits `[N, classes]`, or `[N, T, classes]` for sequences of labels."""
@@ -54,16 +55,26 @@ class ClassifyTask(L.LightningModule):
         seen = self.model.straighten(batch.images)
         logits = self.model.classify(seen).float()
         loss = _cross_entropy(logits, batch.labels, self.options.label_smoothing)
-        self.log("train_loss", loss, on_step=False, on_epoch=True)
-        error = 100 * (logits.argmax(-1) != batch.labels).float().mean()
-        self.log("train_error", error, on_step=False, on_epoch=True)
+        self._collect("train_loss", loss)
+        self._collect("train_error", 100 * (logits.argmax(-1) != batch.labels).float().mean())
         if seen.pull is not None:
             loss = loss + self._regularization(batch.images, seen.pull)
         if seen.distribution is not None:
             divergence = seen.distribution.divergence(self.options.prior_spread).mean()
-            self.log("train_divergence", divergence, on_step=False, on_epoch=True)
+            self._collect("train_divergence", divergence)
             loss = loss + self.options.divergence * divergence
         return loss
+
+    def _collect(self, name: str, value: Tensor) -> None:
+        """Keep a value for the epoch's mean. Having `log` take it at every step is a tenth of a small step's time."""
+        self._of_epoch.setdefault(name, []).append(value.detach())
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Log the means over the epoch's steps after the last."""
+        if self.trainer.is_last_batch:
+            for name, values in self._of_epoch.items():
+                self.log(name, torch.stack(values).mean(), on_step=False, on_epoch=True)
+            self._of_epoch.clear()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Log loss, error in percent and the diagnosis of the maps."""
@@ -100,7 +111,10 @@ class ClassifyTask(L.LightningModule):
         options = self.options
         groups = parameter_groups(self.model, lr=options.lr, localization_factor=options.localization_factor)
         if options.optimizer == "adamw":
-            optimizer: torch.optim.Optimizer = torch.optim.AdamW(groups, weight_decay=options.weight_decay)
+            on_gpu = self.device.type == "cuda"
+            optimizer: torch.optim.Optimizer = torch.optim.AdamW(
+                groups, weight_decay=options.weight_decay, fused=on_gpu or None
+            )
         else:
             optimizer = torch.optim.SGD(groups, momentum=0.9, weight_decay=options.weight_decay)
         steps = max(2, int(self.trainer.estimated_stepping_batches))
@@ -131,7 +145,7 @@ class ClassifyTask(L.LightningModule):
             if len(pull.batch) > 1:
                 known = known.each(lambda tensor: tensor.unsqueeze(1))
             consistency = losses.transformation_consistency(pull, moved, known, size)
-            self.log("train_consistency", consistency, on_step=False, on_epoch=True)
+            self._collect("train_consistency", consistency)
             total = total + options.consistency * consistency
         if options.identity_prior:
             total = total + options.identity_prior * losses.identity_prior(pull, size)

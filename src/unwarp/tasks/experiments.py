@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from rich.console import Console
 
@@ -41,6 +42,7 @@ class Cell:
         published: the published figure, None where there is none.
         goal: what is wanted of ours: "better", "as good" or, where nothing is published, "report".
         options: of its training, without the seed.
+        gpu: what is changed in them on a GPU, which small batches leave idle.
         quick: what its quick setting changes in them.
     """
 
@@ -51,6 +53,7 @@ class Cell:
     published: float | None
     goal: str
     options: Mapping[str, Any] = field(repr=False, hash=False)
+    gpu: Mapping[str, Any] = field(repr=False, hash=False)
     quick: Mapping[str, Any] = field(repr=False, hash=False)
 
     @property
@@ -63,7 +66,14 @@ class Cell:
         return Path(self.experiment) / f"{self.row}.{self.column}.{seed}.json"
 
     def run(
-        self, out: Path, seed: int, console: Console, *, quick: bool = False, data: str | None = None
+        self,
+        out: Path,
+        seed: int,
+        console: Console,
+        *,
+        quick: bool = False,
+        data: str | None = None,
+        accelerator: str = "auto",
     ) -> dict[str, Any]:
         """Train it, or go on where it was stopped (a co-localisation, of a minute, begins anew); returns the record.
 
@@ -73,12 +83,16 @@ class Cell:
             console: where to show progress.
             quick: whether to take the quick setting.
             data: the folder of pictures, where the table names none.
+            accelerator: "cpu" or "gpu"; "auto" is a GPU where there is one.
 
         Raises:
             ValueError: for data where the table names its own, or the other way round, or a run of other options there.
         """
         path = out / self.file(seed).with_suffix("")
-        options = {**self.options, **(self.quick if quick else {}), "seed": seed}
+        on_gpu = accelerator == "gpu" or (accelerator == "auto" and torch.cuda.is_available())
+        options = {**self.options, **(self.gpu if on_gpu else {}), **(self.quick if quick else {}), "seed": seed}
+        if accelerator != "auto" and self.task == "train":
+            options["accelerator"] = accelerator
         if (options["data"] == FOLDER) != (data is not None):
             raise ValueError(f"data: wanted {'a folder' if data is None else 'none'} for {self.experiment}, got {data}")
         options["data"] = data or options["data"]
@@ -148,9 +162,9 @@ def load_experiment(name: str) -> Experiment:
             options.pop("recipe", None)
             published = row.get("published", {}).get(column_name)
             goal = "report" if published is None else row.get("goal", "as good")
-            quick = {**table.get("quick", {}), **row.get("quick", {})}
+            gpu, quick = ({**table.get(key, {}), **row.get(key, {})} for key in ("gpu", "quick"))
             task = table.get("task", "train")
-            cells.append(Cell(name, row_name, column_name, task, published, goal, options, quick))
+            cells.append(Cell(name, row_name, column_name, task, published, goal, options, gpu, quick))
     return Experiment(name, table["title"], table["source"], tuple(cells))
 
 

@@ -230,6 +230,7 @@ def scatter(
     over_x,
     over_y,
     programs,
+    at_once,
     NDIM: tl.constexpr,
     LINEAR: tl.constexpr,
     PROJECTIVE: tl.constexpr,
@@ -241,6 +242,7 @@ def scatter(
     INDEX: tl.constexpr,
     W: tl.constexpr,
     BLOCK: tl.constexpr,
+    UNROLL: tl.constexpr,
 ):
     """Samples add what they are given to the pixels they have read.
 
@@ -251,7 +253,9 @@ def scatter(
     in_size = (in_x, in_y, in_z)[:NDIM]
     out_size = (out_x, out_y, out_z)[:NDIM]
     over = (over_x, over_y)
-    pull = (tl.program_id(0) // programs).to(tl.int64)
+    groups = tl.cdiv(channels, at_once)
+    pull = (tl.program_id(0) // (programs * groups)).to(tl.int64)
+    first = (tl.program_id(0) // programs % groups * at_once).to(tl.int64)
     n = pull // maps
     if GATHERS:
         if tl.load(scatters + n) == 0:
@@ -277,9 +281,9 @@ def scatter(
         offsets, weights, slopes, _, finite = find_taps(
             positions, in_size, (1, in_x, in_x * in_y), PRECISION, MODE, PADDING, INDEX, W
         )
-        gradient = grad_out + pull * grad_map + samples * grad_q
-        target = result + n * channels * pixels
-        for c in range(channels):
+        gradient = grad_out + pull * grad_map + first * grad_c + samples * grad_q
+        target = result + (n * channels + first) * pixels
+        for _c in tl.range(tl.minimum(at_once, channels - first), loop_unroll_factor=UNROLL):
             given = tl.load(gradient, mask=mask & finite, other=0).to(W) * scale
             for k in tl.static_range(len(offsets[0]) ** NDIM):
                 weight = weight_of(weights, slopes, k, -1)

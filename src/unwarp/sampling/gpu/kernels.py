@@ -55,6 +55,7 @@ def read(
     over_x,
     over_y,
     programs,
+    at_once,
     NDIM: tl.constexpr,
     LINEAR: tl.constexpr,
     PROJECTIVE: tl.constexpr,
@@ -65,15 +66,18 @@ def read(
     INDEX: tl.constexpr,
     W: tl.constexpr,
     BLOCK: tl.constexpr,
+    UNROLL: tl.constexpr,
 ):
-    """`image` at the samples; each of a map's `programs` takes every so many-th block of them.
+    """`image` at the samples; each of a map's `programs` takes every so many-th block of them, and `at_once` channels.
 
     `out [N K, C, count]` is without gaps. Arguments ending in an axis are its strides.
     """
     in_size = (in_x, in_y, in_z)[:NDIM]
     out_size = (out_x, out_y, out_z)[:NDIM]
     over = (over_x, over_y)
-    pull = (tl.program_id(0) // programs).to(tl.int64)
+    groups = tl.cdiv(channels, at_once)
+    pull = (tl.program_id(0) // (programs * groups)).to(tl.int64)
+    first = (tl.program_id(0) // programs % groups * at_once).to(tl.int64)
     at = coordinates + pull * at_map
     strides = (at_map, at_row, at_column)
     entries = load_entries(at, strides, in_size, out_size, LINEAR, PROJECTIVE, W)
@@ -84,10 +88,10 @@ def read(
         offsets, weights, slopes, inside, finite = find_taps(
             positions, in_size, (image_x, image_y, image_z), PRECISION, MODE, PADDING, INDEX, W
         )
-        source = image + pull // maps * image_n
-        target = out + pull * channels * count + samples
-        background = fill
-        for _ in range(channels):
+        source = image + pull // maps * image_n + first * image_c
+        target = out + (pull * channels + first) * count + samples
+        background = fill + first * fill_c
+        for _ in tl.range(tl.minimum(at_once, channels - first), loop_unroll_factor=UNROLL):
             total = tl.zeros([BLOCK], W)
             for k in tl.static_range(len(offsets[0]) ** NDIM):
                 value = tl.load(source + offset_of(offsets, k), mask=mask & finite, other=0)
@@ -143,6 +147,7 @@ def grad_coordinates(
     INDEX: tl.constexpr,
     W: tl.constexpr,
     BLOCK: tl.constexpr,
+    UNROLL: tl.constexpr,
 ):
     """Gradient of what placed the samples: see `read` for its `programs`.
 
@@ -158,7 +163,7 @@ def grad_coordinates(
     gradient = grad_out + pull * grad_map
     entries = load_entries(at, strides, in_size, out_size, LINEAR, PROJECTIVE, W)
     sums = ()
-    for i in tl.static_range((NDIM + PROJECTIVE) * (NDIM + 1)):
+    for _i in tl.static_range((NDIM + PROJECTIVE) * (NDIM + 1)):
         sums = sums + (tl.zeros([BLOCK], W),)
     for block in range(tl.program_id(0) % programs, tl.cdiv(count, BLOCK), programs):
         samples = tl.full([1], BLOCK, INDEX) * block + tl.arange(0, BLOCK)
@@ -169,7 +174,7 @@ def grad_coordinates(
         )
         along = slopes_along(
             source, image_c, gradient + samples * grad_q, grad_c, fill, fill_c, channels, offsets, weights, slopes,
-            mask & finite, FILLED, W,
+            mask & finite, FILLED, W, UNROLL,
         )  # fmt: skip
         if LINEAR:
             centered = from_center(unravel(samples, out_size, over, INDEX), out_size, W)
@@ -204,12 +209,13 @@ def slopes_along(
     mask,
     FILLED: tl.constexpr,
     W: tl.constexpr,
+    UNROLL: tl.constexpr,
 ):
     """For each axis, the derivative with respect to the position, times the given gradient and summed over channels."""
     ndim: tl.constexpr = len(offsets)
     zero = weights[0][0] * 0
     along = (zero, zero, zero)[:ndim]
-    for _ in range(channels):
+    for _ in tl.range(channels, loop_unroll_factor=UNROLL):
         given = tl.load(gradient, mask=mask, other=0).to(W)
         background = tl.load(fill).to(W) if FILLED else 0.0
         for k in tl.static_range(len(offsets[0]) ** ndim):

@@ -14,17 +14,25 @@ from unwarp.sampling.gpu.locate import reciprocal
 from unwarp.sampling.gpu.taps import padding_code
 from unwarp.sampling.modes import taps_of
 
-# Samples of a program of four warps: two per thread, or one where it reads so many pixels that registers run short.
-_BLOCK = 256
-_BLOCK_OF_MANY_TAPS = 128
-_BLOCK_OF_PIXELS = 128
-# Some waves of them on a large GPU.
-_MANY_PROGRAMS = 8192
+# Samples that a program of four warps takes at once: several per thread, which hides latency, or one where it reads so
+# many pixels that registers run short, or where a large GPU would have too few programs (fewer than so many).
+_BLOCKS = ((4, 512), (16, 256))
+_SMALLEST_BLOCK = 128
+_FEWEST_PROGRAMS = 1024
+# More programs than this, which are some waves of them, go through several blocks each; so do those that add up the
+# gradient of a matrix, beyond fewer.
+_MOST_PROGRAMS = 8192
+_MOST_SUMS = 2048
+# So few blocks are added up by one program: to add up its sums and others' would take longer.
+_FEW_BLOCKS = 8
+_BLOCK_OF_PIXELS = 256
+# So many channels of a pixel are gathered at once; as many are many, of which so many are read at once where samples
+# read few pixels.
+_MOST_CHANNELS = 8
+_UNROLL, _FEW_TAPS = 4, 4
 _END_OF_INT32 = 2**31
 # Compiled kernels and the order of their constants, by what `_run` compiles them for.
 _compiled: dict[Any, tuple[Any, list[str]]] = {}
-# So many channels of a pixel are gathered at once.
-_MOST_CHANNELS = 8
 
 
 def read(
@@ -40,14 +48,22 @@ def read(
     out = image.new_empty(coordinates.shape[0], image.shape[1], *size)
     if not out.numel():
         return out
-    how = _how(image, coordinates, linear, mode, padding)
+    how = _how(image, coordinates, out, linear, mode, padding)
     how |= {"FILLED": fill is not None, "INDEX": _index(image, out, coordinates)}
-    programs = _programs(out, how["BLOCK"])
+    programs, at_once = _shares(out, how["BLOCK"])
     _run(
         kernels.read,
-        out.shape[0] * programs,
+        out.shape[0] * programs * _pieces(out.shape[1], at_once),
         (image, coordinates, image if fill is None else fill, out),
-        (*_strides(image), *coordinates.stride()[:3], *_filling(fill), *_sizes(image, out), *_over(size), programs),
+        (
+            *_strides(image),
+            *coordinates.stride()[:3],
+            *_filling(fill),
+            *_sizes(image, out),
+            *_over(size),
+            programs,
+            at_once,
+        ),
         how,
     )
     return out
@@ -66,9 +82,11 @@ def grad_coordinates(
     if mode == "nearest" or not grad_out.numel():
         return torch.zeros_like(coordinates, memory_format=torch.contiguous_format)
     gradient = grad_out.flatten(2)
-    how = _how(image, coordinates, linear, mode, padding)
+    how = _how(image, coordinates, grad_out, linear, mode, padding)
     how |= {"FILLED": fill is not None, "INDEX": _index(image, gradient, coordinates)}
-    programs = _programs(grad_out, how["BLOCK"])
+    blocks = _pieces(gradient.shape[2], how["BLOCK"])
+    programs = min(blocks, _pieces(_MOST_SUMS, grad_out.shape[0])) if linear and blocks > _FEW_BLOCKS else blocks
+    programs = 1 if linear and blocks <= _FEW_BLOCKS else programs
     result = torch.empty_like(coordinates, memory_format=torch.contiguous_format)
     parts = result
     if linear and programs > 1:
@@ -89,7 +107,7 @@ def grad_coordinates(
         ),
         how,
     )
-    return result if parts is result else parts.sum(1, dtype=torch.float64).to(result.dtype)
+    return result if parts is result else parts.sum(1).to(result.dtype)
 
 
 def grad_image(
@@ -102,15 +120,14 @@ def grad_image(
 ) -> Tensor:
     """The transpose of `read` (without a fill) applied to `grad_out`; has the shape and dtype of `like`.
 
-    The same bits on every run for affine matrices where nothing outside is read, and for everything where
-    `torch.use_deterministic_algorithms` asks for it.
+    The same bits on every run where `torch.use_deterministic_algorithms` asks for it.
     """
     if not grad_out.numel() or not like.numel():
         return torch.zeros_like(like, memory_format=torch.contiguous_format)
-    affine = linear and coordinates.shape[1] == like.ndim - 2
-    gathers = affine and all(word in ("zeros", "constant") for word in padding)
-    how = _how(like, coordinates, linear, mode, padding)
-    if gathers or torch.are_deterministic_algorithms_enabled():
+    how = _how(like, coordinates, grad_out, linear, mode, padding)
+    if torch.are_deterministic_algorithms_enabled():
+        affine = linear and coordinates.shape[1] == like.ndim - 2
+        gathers = affine and all(word in ("zeros", "constant") for word in padding)
         return _exactly(grad_out, coordinates, like, gathers, how)
     result = torch.zeros(like.shape, dtype=_computing_dtype(like, coordinates), device=like.device)
     _scatter(grad_out, coordinates, like, result, result, result, 0, False, 0, how)
@@ -136,10 +153,10 @@ def _exactly(grad_out: Tensor, coordinates: Tensor, like: Tensor, gathers: bool,
     values = max(like[0].numel(), gradient.numel() // like.shape[0])
     _run(
         image_kernels.prepare,
-        like.shape[0] * _pieces(values, _BLOCK),
+        like.shape[0] * _pieces(values, _SMALLEST_BLOCK),
         (gradient, coordinates, fixed, limits, scatters),
         (*places, *sizes, *counts, gradient.shape[2]),
-        shared | {"BLOCK": _BLOCK},
+        shared | {"BLOCK": _SMALLEST_BLOCK},
     )
     _scatter(grad_out, coordinates, like, fixed, limits, scatters, bits, gathers, limbs, how)
     result = torch.empty_like(like, memory_format=torch.contiguous_format)
@@ -174,10 +191,10 @@ def _scatter(
     how: dict[str, Any],
 ) -> None:
     gradient = grad_out.flatten(2)
-    programs = _programs(grad_out, how["BLOCK"])
+    programs, at_once = _shares(grad_out, how["BLOCK"])
     _run(
         image_kernels.scatter,
-        grad_out.shape[0] * programs,
+        grad_out.shape[0] * programs * _pieces(grad_out.shape[1], at_once),
         (gradient, coordinates, result, limits, scatters),
         (
             *gradient.stride(),
@@ -191,6 +208,7 @@ def _scatter(
             bits,
             *_over(grad_out.shape[2:]),
             programs,
+            at_once,
         ),
         how | {"GATHERS": gathers, "LIMBS": limbs, "INDEX": _index(result, gradient, coordinates)},
     )
@@ -220,9 +238,15 @@ def _computing_dtype(image: Tensor, coordinates: Tensor) -> torch.dtype:
     return torch.float64 if torch.float64 in (image.dtype, coordinates.dtype) else torch.float32
 
 
-def _how(image: Tensor, coordinates: Tensor, linear: bool, mode: str, padding: Sequence[str]) -> dict[str, Any]:
+def _how(
+    image: Tensor, coordinates: Tensor, out: Tensor, linear: bool, mode: str, padding: Sequence[str]
+) -> dict[str, Any]:
     """What kernels are compiled for."""
     ndim = image.ndim - 2
+    taps = taps_of(mode) ** ndim
+    block = next((block for most, block in _BLOCKS if taps <= most), _SMALLEST_BLOCK)
+    while block > _SMALLEST_BLOCK and out.shape[0] * _pieces(math.prod(out.shape[2:]), block) < _FEWEST_PROGRAMS:
+        block //= 2
     return {
         "NDIM": ndim,
         "LINEAR": linear,
@@ -232,7 +256,8 @@ def _how(image: Tensor, coordinates: Tensor, linear: bool, mode: str, padding: S
         "PADDING": padding_code(padding),
         "PRECISION": 2 * torch.finfo(coordinates.dtype).eps,
         "W": tl.float64 if _computing_dtype(image, coordinates) == torch.float64 else tl.float32,
-        "BLOCK": _BLOCK if taps_of(mode) ** ndim <= 16 else _BLOCK_OF_MANY_TAPS,
+        "BLOCK": block,
+        "UNROLL": _UNROLL if taps <= _FEW_TAPS and out.shape[1] >= _MOST_CHANNELS else 1,
     }
 
 
@@ -259,12 +284,14 @@ def _filling(fill: Tensor | None) -> tuple[int]:
 def _index(*tensors: Tensor) -> tl.dtype:
     """The type of offsets within one image, or what is of one map."""
     most = max(sum((n - 1) * abs(s) for n, s in zip(t.shape[1:], t.stride()[1:], strict=True)) for t in tensors)
-    return tl.int64 if most >= 2**31 - _BLOCK else tl.int32
+    return tl.int64 if most >= 2**31 - _BLOCKS[0][1] else tl.int32
 
 
-def _programs(out: Tensor, block: int) -> int:
-    """How many programs share the samples of one map: enough for a large GPU, so few that each has several blocks."""
-    return min(_pieces(math.prod(out.shape[2:]), block), _pieces(_MANY_PROGRAMS, out.shape[0]))
+def _shares(out: Tensor, block: int) -> tuple[int, int]:
+    """How many programs share the samples of one map, and how many channels each takes."""
+    programs = min(_pieces(math.prod(out.shape[2:]), block), _pieces(_MOST_PROGRAMS, out.shape[0]))
+    groups = max(1, min(_FEWEST_PROGRAMS // (out.shape[0] * programs), out.shape[1] // _UNROLL))
+    return programs, _pieces(out.shape[1], groups)
 
 
 def _over(size: Sequence[int]) -> tuple[int, int]:
