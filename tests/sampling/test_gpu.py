@@ -213,6 +213,11 @@ def test_strided_arguments_are_read_where_they_lie() -> None:
             assert torch.equal(operator(values, *same), operator(values.contiguous(), *rest))
 
 
+def forget_plans() -> None:
+    for plan in (launch._plan_read, launch._plan_scatter, launch._plan_exactly):
+        plan.cache_clear()
+
+
 def test_offsets_of_64_bits_read_the_same(monkeypatch: pytest.MonkeyPatch, deterministic: bool) -> None:
     import triton.language as tl
 
@@ -223,10 +228,12 @@ def test_offsets_of_64_bits_read_the_same(monkeypatch: pytest.MonkeyPatch, deter
         at = coordinates_of(kind, 2, (3, 2, 4), torch.float32).to(DEVICE)
         how = (kind == "near", "linear", ("zeros", "reflection", "zeros"))
         for index in (tl.int32, tl.int64):
-            monkeypatch.setattr(launch, "_index", lambda *_, index=index: index)
+            monkeypatch.setattr(launch, "_index", lambda *_, index=index, **_out: index)
+            forget_plans()
             results.append(
                 (launch.read(image, at, (3, 2, 4), *how, None), launch.grad_image(grad_out, at, image, *how))
             )
+    forget_plans()
     for narrow, wide in (results[:2], results[2:]):
         assert torch.equal(narrow[0], wide[0])
         torch.testing.assert_close(narrow[1], wide[1])
@@ -236,8 +243,9 @@ def test_offsets_are_of_64_bits_where_32_do_not_hold_them() -> None:
     import triton.language as tl
 
     large, small = torch.empty(1, 1, 2**16, 2**16, device="meta"), torch.empty(2**20, 1, 2**6, 2**6, device="meta")
-    assert launch._index(large, small) == tl.int64
-    assert launch._index(small) == tl.int32
+    assert launch._index(launch._layout(large), launch._layout(small)) == tl.int64
+    assert launch._index(launch._layout(small)) == tl.int32
+    assert launch._index(launch._layout(small), out=(1, 1, 2**31)) == tl.int64
 
 
 class Called(TorchDispatchMode):

@@ -106,9 +106,6 @@ def test_the_loss_of_a_sequence_is_the_mean_over_its_labels(run: RunFolder) -> N
     task = ClassifyTask(load_best(run, "sequence-cnn"), 2, run.options.training)
     batches = run.batches(run.splits())
     batch = batches.distort(*next(iter(batches.test_dataloader())))
-    logged = {}
-    task.log = lambda name, value, **how: logged.update({name: value})  # pyright: ignore[reportAttributeAccessIssue]
     loss = task.training_step(batch, 0)
     chosen = task(batch.images).log_softmax(2).gather(2, batch.labels.unsqueeze(2))
     torch.testing.assert_close(loss, -chosen.mean())
-    assert 0 <= logged["train_error"] <= 100

@@ -158,6 +158,7 @@ def prepare(
     channels,
     maps,
     count,
+    programs,
     NDIM: tl.constexpr,
     GATHERS: tl.constexpr,
     PRECISION: tl.constexpr,
@@ -169,7 +170,7 @@ def prepare(
     """For images to which samples scatter: clears `fixed [LIMBS, N, C, pixels]` and finds the largest gradient.
 
     `limits [N]`, zeros before, becomes the bits of that; `scatters [N]` says which images those are, all of them
-    unless `GATHERS`.
+    unless `GATHERS`. Each of an image's `programs` takes every so many-th block.
     """
     in_size = (in_x, in_y, in_z)[:NDIM]
     out_size = (out_x, out_y, out_z)[:NDIM]
@@ -177,9 +178,7 @@ def prepare(
     for d in tl.static_range(NDIM):
         pixels = pixels * in_size[d]
     values = channels.to(tl.int64) * maps * count
-    blocks = tl.cdiv(tl.maximum(pixels, values), BLOCK)
-    n = tl.program_id(0) // blocks
-    block = tl.program_id(0) % blocks
+    n = tl.program_id(0) // programs
 
     scattered = 1
     if GATHERS:
@@ -192,15 +191,20 @@ def prepare(
         tl.store(scatters + n, scattered)
     if scattered == 0:
         return
-    elements = block * BLOCK + tl.arange(0, BLOCK)
-    for limb in tl.static_range(LIMBS):
-        zeros = tl.zeros([BLOCK], tl.int64)
-        tl.store(fixed + limb * images * pixels + n * pixels + elements, zeros, mask=elements < pixels)
-    sample = elements % count
-    channel = elements // count % channels
-    pull = n * maps + elements // count // channels
-    given = tl.load(grad_out + pull * grad_map + channel * grad_c + sample * grad_q, mask=elements < values, other=0)
-    tl.atomic_max(limits + n, tl.max(bits_of(given.to(W), W)), sem="relaxed")
+    blocks = tl.cdiv(tl.maximum(pixels, values), BLOCK)
+    limit = bits_of(tl.zeros([BLOCK], W), W)
+    for block in range(tl.program_id(0) % programs, blocks, programs):
+        elements = tl.full([1], BLOCK, tl.int64) * block + tl.arange(0, BLOCK)
+        for limb in tl.static_range(LIMBS):
+            zeros = tl.zeros([BLOCK], tl.int64)
+            tl.store(fixed + limb * images * pixels + n * pixels + elements, zeros, mask=elements < pixels)
+        sample = elements % count
+        channel = elements // count % channels
+        pull = n * maps + elements // count // channels
+        address = grad_out + pull * grad_map + channel * grad_c + sample * grad_q
+        given = tl.load(address, mask=elements < values, other=0)
+        limit = tl.maximum(limit, bits_of(given.to(W), W))
+    tl.atomic_max(limits + n, tl.max(limit), sem="relaxed")
 
 
 @kernel
@@ -255,7 +259,7 @@ def scatter(
     over = (over_x, over_y)
     groups = tl.cdiv(channels, at_once)
     pull = (tl.program_id(0) // (programs * groups)).to(tl.int64)
-    first = (tl.program_id(0) // programs % groups * at_once).to(tl.int64)
+    first = tl.program_id(0) // programs % groups * at_once
     n = pull // maps
     if GATHERS:
         if tl.load(scatters + n) == 0:
@@ -281,7 +285,7 @@ def scatter(
         offsets, weights, slopes, _, finite = find_taps(
             positions, in_size, (1, in_x, in_x * in_y), PRECISION, MODE, PADDING, INDEX, W
         )
-        gradient = grad_out + pull * grad_map + first * grad_c + samples * grad_q
+        gradient = grad_out + pull * grad_map + first.to(tl.int64) * grad_c + samples * grad_q
         target = result + (n * channels + first) * pixels
         for _c in tl.range(tl.minimum(at_once, channels - first), loop_unroll_factor=UNROLL):
             given = tl.load(gradient, mask=mask & finite, other=0).to(W) * scale

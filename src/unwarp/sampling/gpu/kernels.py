@@ -20,6 +20,9 @@ from unwarp.sampling.gpu.locate import (
 )
 from unwarp.sampling.gpu.taps import find_taps, offset_of, weight_of
 
+# So many pixels are loaded together; more would not fit the registers.
+AT_ONCE = tl.constexpr(8)
+
 
 @triton.jit
 def round_even(value, W: tl.constexpr):
@@ -77,7 +80,7 @@ def read(
     over = (over_x, over_y)
     groups = tl.cdiv(channels, at_once)
     pull = (tl.program_id(0) // (programs * groups)).to(tl.int64)
-    first = (tl.program_id(0) // programs % groups * at_once).to(tl.int64)
+    first = tl.program_id(0) // programs % groups * at_once
     at = coordinates + pull * at_map
     strides = (at_map, at_row, at_column)
     entries = load_entries(at, strides, in_size, out_size, LINEAR, PROJECTIVE, W)
@@ -88,14 +91,11 @@ def read(
         offsets, weights, slopes, inside, finite = find_taps(
             positions, in_size, (image_x, image_y, image_z), PRECISION, MODE, PADDING, INDEX, W
         )
-        source = image + pull // maps * image_n + first * image_c
+        source = image + pull // maps * image_n + first.to(tl.int64) * image_c
         target = out + (pull * channels + first) * count + samples
         background = fill + first * fill_c
         for _ in tl.range(tl.minimum(at_once, channels - first), loop_unroll_factor=UNROLL):
-            total = tl.zeros([BLOCK], W)
-            for k in tl.static_range(len(offsets[0]) ** NDIM):
-                value = tl.load(source + offset_of(offsets, k), mask=mask & finite, other=0)
-                total += weight_of(weights, slopes, k, -1) * value.to(W)
+            total = tl.where(finite, weighted_sum(source, offsets, weights, slopes, W), 0.0)
             if FILLED:
                 total += tl.load(background).to(W) * (1 - inside)
             if out.dtype.element_ty == tl.uint8:
@@ -104,6 +104,31 @@ def read(
             source += image_c
             target += count
             background += fill_c
+
+
+@triton.jit
+def load_taps(source, offsets, FIRST: tl.constexpr, COUNT: tl.constexpr):
+    """What samples read, from a combination of taps on; all of it is under way before the first value is used.
+
+    All taps lie in the picture, so that nothing is masked: GPUs wait for every masked load before the next.
+    """
+    values = ()
+    for k in tl.static_range(FIRST, FIRST + COUNT):
+        values = values + (tl.load(source + offset_of(offsets, k)),)
+    return values
+
+
+@triton.jit
+def weighted_sum(source, offsets, weights, slopes, W: tl.constexpr):
+    """The value of one channel at the samples."""
+    taps: tl.constexpr = len(offsets[0]) ** len(offsets)
+    total = weights[0][0] * 0
+    for first in tl.static_range(0, taps, AT_ONCE):
+        count: tl.constexpr = min(AT_ONCE, taps - first)
+        values = load_taps(source, offsets, first, count)
+        for k in tl.static_range(count):
+            total += weight_of(weights, slopes, first + k, -1) * values[k].to(W)
+    return total
 
 
 @kernel
@@ -180,11 +205,11 @@ def grad_coordinates(
             centered = from_center(unravel(samples, out_size, over, INDEX), out_size, W)
             if PROJECTIVE:
                 along = through_division(entries, centered, along, in_size, W)
-            sums = add_products(sums, along, centered, mask)
+            sums = add_products(sums, along, centered, mask & finite)
         else:
             target = result + pull * count * NDIM + samples * NDIM
             for d in tl.static_range(NDIM):
-                of_point = along[d] * (in_size[d].to(W) * 0.5)
+                of_point = tl.where(finite, along[d], 0.0) * (in_size[d].to(W) * 0.5)
                 tl.store(target + d, of_point.to(result.dtype.element_ty), mask=mask)
     if LINEAR:
         target = result + tl.program_id(0).to(tl.int64) * ((NDIM + PROJECTIVE) * (NDIM + 1))
@@ -218,16 +243,26 @@ def slopes_along(
     for _ in tl.range(channels, loop_unroll_factor=UNROLL):
         given = tl.load(gradient, mask=mask, other=0).to(W)
         background = tl.load(fill).to(W) if FILLED else 0.0
-        for k in tl.static_range(len(offsets[0]) ** ndim):
-            value = tl.load(source + offset_of(offsets, k), mask=mask, other=0).to(W)
-            share = given * (value - background)
-            added = ()
-            for d in tl.static_range(ndim):
-                added = added + (along[d] + weight_of(weights, slopes, k, d) * share,)
-            along = added
+        along = add_slopes(along, source, offsets, weights, slopes, given, background, W)
         source += image_c
         gradient += grad_c
         fill += fill_c
+    return along
+
+
+@triton.jit
+def add_slopes(along, source, offsets, weights, slopes, given, background, W: tl.constexpr):
+    """Adds to `along` what one channel contributes."""
+    taps: tl.constexpr = len(offsets[0]) ** len(offsets)
+    for first in tl.static_range(0, taps, AT_ONCE):
+        count: tl.constexpr = min(AT_ONCE, taps - first)
+        values = load_taps(source, offsets, first, count)
+        for k in tl.static_range(count):
+            share = given * (values[k].to(W) - background)
+            added = ()
+            for d in tl.static_range(len(along)):
+                added = added + (along[d] + weight_of(weights, slopes, first + k, d) * share,)
+            along = added
     return along
 
 

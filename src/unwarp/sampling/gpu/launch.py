@@ -1,8 +1,12 @@
-"""Glue to the Triton kernels: tensors in, tensors out; no autograd, and no waiting for the device."""
+"""Glue to the Triton kernels: tensors in, tensors out; no autograd, and no waiting for the device.
+
+What to launch is planned from the layouts of the tensors, and kept.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import torch
 import triton.language as tl
@@ -30,9 +34,8 @@ _BLOCK_OF_PIXELS = 256
 # read few pixels.
 _MOST_CHANNELS = 8
 _UNROLL, _FEW_TAPS = 4, 4
-_END_OF_INT32 = 2**31
-# Compiled kernels and the order of their constants, by what `_run` compiles them for.
-_compiled: dict[Any, tuple[Any, list[str]]] = {}
+# Launches are planned once for tensors of the same layout, for so many layouts.
+_KEPT = 4096
 
 
 def read(
@@ -46,26 +49,10 @@ def read(
 ) -> Tensor:
     """See `reference.read`."""
     out = image.new_empty(coordinates.shape[0], image.shape[1], *size)
-    if not out.numel():
-        return out
-    how = _how(image, coordinates, out, linear, mode, padding)
-    how |= {"FILLED": fill is not None, "INDEX": _index(image, out, coordinates)}
-    programs, at_once = _shares(out, how["BLOCK"])
-    _run(
-        kernels.read,
-        out.shape[0] * programs * _pieces(out.shape[1], at_once),
-        (image, coordinates, image if fill is None else fill, out),
-        (
-            *_strides(image),
-            *coordinates.stride()[:3],
-            *_filling(fill),
-            *_sizes(image, out),
-            *_over(size),
-            programs,
-            at_once,
-        ),
-        how,
-    )
+    if out.numel():
+        how = linear, mode, tuple(padding)
+        launch = _plan_read(_layout(image), _layout(coordinates), tuple(out.shape), *how, _layout(fill))
+        launch(image, coordinates, image if fill is None else fill, out)
     return out
 
 
@@ -82,31 +69,15 @@ def grad_coordinates(
     if mode == "nearest" or not grad_out.numel():
         return torch.zeros_like(coordinates, memory_format=torch.contiguous_format)
     gradient = grad_out.flatten(2)
-    how = _how(image, coordinates, grad_out, linear, mode, padding)
-    how |= {"FILLED": fill is not None, "INDEX": _index(image, gradient, coordinates)}
-    blocks = _pieces(gradient.shape[2], how["BLOCK"])
-    programs = min(blocks, _pieces(_MOST_SUMS, grad_out.shape[0])) if linear and blocks > _FEW_BLOCKS else blocks
-    programs = 1 if linear and blocks <= _FEW_BLOCKS else programs
+    how = tuple(grad_out.shape), linear, mode, tuple(padding)
+    layouts = _layout(image), _layout(gradient), _layout(coordinates)
+    launch, programs = _plan_grad_coordinates(*layouts, *how, _layout(fill))
     result = torch.empty_like(coordinates, memory_format=torch.contiguous_format)
     parts = result
     if linear and programs > 1:
-        wide = _computing_dtype(image, coordinates)
+        wide = torch.promote_types(image.dtype, coordinates.dtype)
         parts = torch.empty(result.shape[0], programs, *result.shape[1:], dtype=wide, device=result.device)
-    _run(
-        kernels.grad_coordinates,
-        grad_out.shape[0] * programs,
-        (image, gradient, coordinates, image if fill is None else fill, parts),
-        (
-            *_strides(image),
-            *gradient.stride(),
-            *coordinates.stride()[:3],
-            *_filling(fill),
-            *_sizes(image, grad_out),
-            *_over(grad_out.shape[2:]),
-            programs,
-        ),
-        how,
-    )
+    launch(image, gradient, coordinates, image if fill is None else fill, parts)
     return result if parts is result else parts.sum(1).to(result.dtype)
 
 
@@ -124,128 +95,197 @@ def grad_image(
     """
     if not grad_out.numel() or not like.numel():
         return torch.zeros_like(like, memory_format=torch.contiguous_format)
-    how = _how(like, coordinates, grad_out, linear, mode, padding)
-    if torch.are_deterministic_algorithms_enabled():
-        affine = linear and coordinates.shape[1] == like.ndim - 2
-        gathers = affine and all(word in ("zeros", "constant") for word in padding)
-        return _exactly(grad_out, coordinates, like, gathers, how)
-    result = torch.zeros(like.shape, dtype=_computing_dtype(like, coordinates), device=like.device)
-    _scatter(grad_out, coordinates, like, result, result, result, 0, False, 0, how)
-    return result.to(like.dtype)
-
-
-def _exactly(grad_out: Tensor, coordinates: Tensor, like: Tensor, gathers: bool, how: dict[str, Any]) -> Tensor:
-    """The gradient of the image, gathered where that is possible, else in whole numbers."""
     gradient = grad_out.flatten(2)
-    wide = _computing_dtype(like, coordinates) == torch.float64
-    limbs = 2 if wide else 1
-    fixed = torch.empty(limbs, *like.shape, dtype=torch.int64, device=like.device)
-    limits = torch.zeros(like.shape[0], dtype=torch.int64 if wide else torch.int32, device=like.device)
-    scatters = torch.empty(like.shape[0], dtype=torch.int32, device=like.device)
-    # Cubic weights add up to less than 3 in magnitude, of which as many as there are samples may meet in one pixel.
-    bits = 60 - math.ceil(math.log2(3 * gradient.shape[0] // like.shape[0] * gradient.shape[2]))
-    places = (*gradient.stride(), *coordinates.stride()[:3])
-    counts = (like.shape[0], like.shape[1], gradient.shape[0] // like.shape[0])
-    sizes = _spatial(like) + _spatial(grad_out)
-    shared = {key: how[key] for key in ("NDIM", "PRECISION", "W")} | {"TAPS": taps_of(how["MODE"])}
-    shared |= {"GATHERS": gathers, "LIMBS": limbs}
+    how = tuple(grad_out.shape), linear, mode, tuple(padding)
+    layouts = _layout(like), _layout(gradient), _layout(coordinates)
+    wide = torch.promote_types(like.dtype, coordinates.dtype)
+    if not torch.are_deterministic_algorithms_enabled():
+        result = torch.zeros(like.shape, dtype=wide, device=like.device)
+        _plan_scatter(*layouts, *how)(gradient, coordinates, result, result, result)
+        return result.to(like.dtype)
 
-    values = max(like[0].numel(), gradient.numel() // like.shape[0])
-    _run(
-        image_kernels.prepare,
-        like.shape[0] * _pieces(values, _SMALLEST_BLOCK),
-        (gradient, coordinates, fixed, limits, scatters),
-        (*places, *sizes, *counts, gradient.shape[2]),
-        shared | {"BLOCK": _SMALLEST_BLOCK},
-    )
-    _scatter(grad_out, coordinates, like, fixed, limits, scatters, bits, gathers, limbs, how)
+    limbs = 2 if wide == torch.float64 else 1
+    fixed = torch.empty(limbs, *like.shape, dtype=torch.int64, device=like.device)
+    limits = torch.zeros(like.shape[0], dtype=torch.int64 if limbs == 2 else torch.int32, device=like.device)
+    scatters = torch.empty(like.shape[0], dtype=torch.int32, device=like.device)
     result = torch.empty_like(like, memory_format=torch.contiguous_format)
-    at_once = min(like.shape[1], _MOST_CHANNELS)
-    blocks = _pieces(like[0, 0].numel(), _BLOCK_OF_PIXELS) * _pieces(like.shape[1], at_once)
-    _run(
-        image_kernels.finish,
-        like.shape[0] * blocks,
-        (gradient, coordinates, fixed, limits, scatters, result),
-        (*places, *sizes, *counts, bits, *_over(like.shape[2:])),
-        shared
-        | {
-            "MODE": how["MODE"],
-            "INDEX": _index(result, gradient, coordinates),
-            "BLOCK": _BLOCK_OF_PIXELS,
-            "CHANNELS": at_once,
-        },
-    )
+    prepare, scatter, finish = _plan_exactly(*layouts, *how)
+    prepare(gradient, coordinates, fixed, limits, scatters)
+    scatter(gradient, coordinates, fixed, limits, scatters)
+    finish(gradient, coordinates, fixed, limits, scatters, result)
     return result
 
 
-def _scatter(
-    grad_out: Tensor,
-    coordinates: Tensor,
-    like: Tensor,
-    result: Tensor,
-    limits: Tensor,
-    scatters: Tensor,
-    bits: int,
-    gathers: bool,
-    limbs: int,
-    how: dict[str, Any],
-) -> None:
-    gradient = grad_out.flatten(2)
-    programs, at_once = _shares(grad_out, how["BLOCK"])
-    _run(
-        image_kernels.scatter,
-        grad_out.shape[0] * programs * _pieces(grad_out.shape[1], at_once),
-        (gradient, coordinates, result, limits, scatters),
-        (
-            *gradient.stride(),
-            *coordinates.stride()[:3],
-            *_spatial(like),
-            *_spatial(grad_out),
-            like.shape[0],
-            like.shape[1],
-            gradient.shape[0] // like.shape[0],
-            gradient.shape[2],
-            bits,
-            *_over(grad_out.shape[2:]),
-            programs,
-            at_once,
-        ),
-        how | {"GATHERS": gathers, "LIMBS": limbs, "INDEX": _index(result, gradient, coordinates)},
-    )
+class _Layout(NamedTuple):
+    """All that decides of a tensor how a kernel is launched on it."""
+
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    dtype: torch.dtype
 
 
-def _run(
-    kernel: Any, programs: int, tensors: Sequence[Tensor], numbers: Sequence[int], constants: Mapping[str, Any]
-) -> None:
-    """Launch a kernel on the current device.
+def _layout(tensor: Tensor | None) -> Any:
+    return None if tensor is None else _Layout(tuple(tensor.shape), tensor.stride(), tensor.dtype)
 
-    Triton finds out at each launch which compiled kernel fits the arguments, which takes longer than a small warp;
-    here that depends on the dtypes, on which numbers need 64 bits, and on the constants alone.
+
+class _Launch:
+    """A kernel to be launched on tensors of certain layouts, in so many programs.
+
+    Triton finds out at each launch which compiled kernel fits the arguments, which takes longer than a small warp; here
+    that depends on the device alone.
     """
-    device = torch.cuda.current_device() if tensors[0].is_cuda else None
-    dtypes = [tensor.dtype for tensor in tensors]
-    key = (kernel.fn, device, *dtypes, *map(_END_OF_INT32.__gt__, numbers), *constants.values())
-    if key in _compiled:
-        compiled, names = _compiled[key]
-        compiled[programs, 1, 1](*tensors, *numbers, *(constants[name] for name in names))
-        return
-    compiled = kernel[programs,](*tensors, *numbers, **constants)
-    if compiled is not None:  # interpreted, it is not
-        _compiled[key] = compiled, [name for name in kernel.arg_names if name in constants]
+
+    def __init__(self, kernel: Any, programs: int, numbers: Sequence[int], constants: Mapping[str, Any]) -> None:
+        self.kernel, self.grid, self.numbers, self.constants = kernel, (programs, 1, 1), numbers, constants
+        self.rest = *numbers, *(constants[name] for name in kernel.arg_names if name in constants)
+        self.runners: dict[int, Any] = {}
+
+    def __call__(self, *tensors: Tensor) -> None:
+        """Launch it on the current device, and do not wait."""
+        if not tensors[0].is_cuda:  # interpreted, or only compiled
+            self.kernel[self.grid](*tensors, *self.numbers, **self.constants)
+            return
+        device = torch.cuda.current_device()
+        if device in self.runners:
+            self.runners[device](*tensors, *self.rest)
+        else:
+            compiled = self.kernel[self.grid](*tensors, *self.numbers, **self.constants)
+            self.runners[device] = compiled[self.grid]
 
 
-def _computing_dtype(image: Tensor, coordinates: Tensor) -> torch.dtype:
-    return torch.float64 if torch.float64 in (image.dtype, coordinates.dtype) else torch.float32
+@lru_cache(_KEPT)
+def _plan_read(
+    image: _Layout,
+    coordinates: _Layout,
+    out: tuple[int, ...],
+    linear: bool,
+    mode: str,
+    padding: Sequence[str],
+    fill: _Layout | None,
+) -> _Launch:
+    how = _how(image, coordinates, out, linear, mode, padding)
+    programs, at_once = _shares(out, how["BLOCK"])
+    numbers = (
+        *_strides(image),
+        *coordinates.stride[:3],
+        *_filling(fill),
+        *_sizes(image, out),
+        *_over(out),
+        programs,
+        at_once,
+    )
+    how |= {"FILLED": fill is not None, "INDEX": _index(image, coordinates, out=out)}
+    return _Launch(kernels.read, out[0] * programs * _pieces(out[1], at_once), numbers, how)
+
+
+@lru_cache(_KEPT)
+def _plan_grad_coordinates(
+    image: _Layout,
+    gradient: _Layout,
+    coordinates: _Layout,
+    out: tuple[int, ...],
+    linear: bool,
+    mode: str,
+    padding: Sequence[str],
+    fill: _Layout | None,
+) -> tuple[_Launch, int]:
+    """With it, how many programs share a map: they leave as many parts of a matrix's gradient."""
+    how = _how(image, coordinates, out, linear, mode, padding)
+    programs = _pieces(gradient.shape[2], how["BLOCK"])
+    if linear:
+        alone = programs <= _FEW_BLOCKS and out[0] * _FEW_BLOCKS >= _FEWEST_PROGRAMS
+        programs = 1 if alone else min(programs, _pieces(_MOST_SUMS, out[0]))
+    numbers = (
+        *_strides(image),
+        *gradient.stride,
+        *coordinates.stride[:3],
+        *_filling(fill),
+        *_sizes(image, out),
+        *_over(out),
+        programs,
+    )
+    how |= {"FILLED": fill is not None, "INDEX": _index(image, gradient, coordinates)}
+    return _Launch(kernels.grad_coordinates, out[0] * programs, numbers, how), programs
+
+
+@lru_cache(_KEPT)
+def _plan_scatter(
+    like: _Layout,
+    gradient: _Layout,
+    coordinates: _Layout,
+    out: tuple[int, ...],
+    linear: bool,
+    mode: str,
+    padding: Sequence[str],
+    bits: int = 0,
+    gathers: bool = False,
+    limbs: int = 0,
+) -> _Launch:
+    """The samples add to floating-point numbers, or to whole ones in that many `limbs`."""
+    how = _how(like, coordinates, out, linear, mode, padding)
+    programs, at_once = _shares(out, how["BLOCK"])
+    numbers = (
+        *gradient.stride,
+        *coordinates.stride[:3],
+        *_spatial(like.shape),
+        *_spatial(out),
+        *_counts(like, out),
+        gradient.shape[2],
+        bits,
+        *_over(out),
+        programs,
+        at_once,
+    )
+    how |= {"GATHERS": gathers, "LIMBS": limbs, "INDEX": _index(gradient, coordinates, out=like.shape)}
+    return _Launch(image_kernels.scatter, out[0] * programs * _pieces(out[1], at_once), numbers, how)
+
+
+@lru_cache(_KEPT)
+def _plan_exactly(
+    like: _Layout,
+    gradient: _Layout,
+    coordinates: _Layout,
+    out: tuple[int, ...],
+    linear: bool,
+    mode: str,
+    padding: tuple[str, ...],
+) -> tuple[_Launch, _Launch, _Launch]:
+    """The gradient of the image gathered where that is possible, else scattered in whole numbers."""
+    gathers = linear and coordinates.shape[1] == len(like.shape) - 2 and set(padding) <= {"zeros", "constant"}
+    limbs = 2 if torch.float64 in (like.dtype, coordinates.dtype) else 1
+    # Cubic weights add up to less than 3 in magnitude, of which as many as there are samples may meet in one pixel.
+    images, _, maps = counts = _counts(like, out)
+    bits = 60 - math.ceil(math.log2(3 * maps * gradient.shape[2]))
+    how = _how(like, coordinates, out, linear, mode, padding)
+    shared = {key: how[key] for key in ("NDIM", "PRECISION", "W")}
+    shared |= {"TAPS": taps_of(mode), "GATHERS": gathers, "LIMBS": limbs}
+    numbers = (*gradient.stride, *coordinates.stride[:3], *_spatial(like.shape), *_spatial(out), *counts)
+
+    values = max(math.prod(like.shape[1:]), maps * math.prod(out[1:]))
+    programs = min(_pieces(values, _SMALLEST_BLOCK), _pieces(_MOST_SUMS, images))
+    prepare = _Launch(
+        image_kernels.prepare,
+        images * programs,
+        (*numbers, gradient.shape[2], programs),
+        shared | {"BLOCK": _SMALLEST_BLOCK},
+    )
+    scatter = _plan_scatter(like, gradient, coordinates, out, linear, mode, padding, bits, gathers, limbs)
+    at_once = min(like.shape[1], _MOST_CHANNELS)
+    blocks = _pieces(math.prod(like.shape[2:]), _BLOCK_OF_PIXELS) * _pieces(like.shape[1], at_once)
+    index = _index(gradient, coordinates, out=like.shape)
+    shared |= {"MODE": mode, "INDEX": index, "BLOCK": _BLOCK_OF_PIXELS, "CHANNELS": at_once}
+    finish = _Launch(image_kernels.finish, images * blocks, (*numbers, bits, *_over(like.shape)), shared)
+    return prepare, scatter, finish
 
 
 def _how(
-    image: Tensor, coordinates: Tensor, out: Tensor, linear: bool, mode: str, padding: Sequence[str]
+    image: _Layout, coordinates: _Layout, out: tuple[int, ...], linear: bool, mode: str, padding: Sequence[str]
 ) -> dict[str, Any]:
     """What kernels are compiled for."""
-    ndim = image.ndim - 2
+    ndim = len(image.shape) - 2
     taps = taps_of(mode) ** ndim
     block = next((block for most, block in _BLOCKS if taps <= most), _SMALLEST_BLOCK)
-    while block > _SMALLEST_BLOCK and out.shape[0] * _pieces(math.prod(out.shape[2:]), block) < _FEWEST_PROGRAMS:
+    while block > _SMALLEST_BLOCK and out[0] * _pieces(math.prod(out[2:]), block) < _FEWEST_PROGRAMS:
         block //= 2
     return {
         "NDIM": ndim,
@@ -255,48 +295,52 @@ def _how(
         # Fill values are dealt with apart.
         "PADDING": padding_code(padding),
         "PRECISION": 2 * torch.finfo(coordinates.dtype).eps,
-        "W": tl.float64 if _computing_dtype(image, coordinates) == torch.float64 else tl.float32,
+        "W": tl.float64 if torch.float64 in (image.dtype, coordinates.dtype) else tl.float32,
         "BLOCK": block,
-        "UNROLL": _UNROLL if taps <= _FEW_TAPS and out.shape[1] >= _MOST_CHANNELS else 1,
+        "UNROLL": _UNROLL if taps <= _FEW_TAPS and out[1] >= _MOST_CHANNELS else 1,
     }
 
 
-def _spatial(tensor: Tensor) -> tuple[int, ...]:
-    """Its extents in the order x, y, z; 1 for axes that it has not."""
-    return (*reversed(tensor.shape[2:]), 1, 1)[:3]
-
-
-def _strides(image: Tensor) -> tuple[int, ...]:
-    """Those of images, channels, x, y, z."""
-    return (*image.stride()[:2], *(*reversed(image.stride()[2:]), 0, 0)[:3])
-
-
-def _sizes(image: Tensor, out: Tensor) -> tuple[int, ...]:
-    """Of both in pixels; how many channels there are, maps of an image, and samples of a map."""
-    maps = out.shape[0] // image.shape[0]
-    return (*_spatial(image), *_spatial(out), image.shape[1], maps, math.prod(out.shape[2:]))
-
-
-def _filling(fill: Tensor | None) -> tuple[int]:
-    return (0 if fill is None or fill.numel() == 1 else fill.stride(0),)
-
-
-def _index(*tensors: Tensor) -> tl.dtype:
-    """The type of offsets within one image, or what is of one map."""
-    most = max(sum((n - 1) * abs(s) for n, s in zip(t.shape[1:], t.stride()[1:], strict=True)) for t in tensors)
-    return tl.int64 if most >= 2**31 - _BLOCKS[0][1] else tl.int32
-
-
-def _shares(out: Tensor, block: int) -> tuple[int, int]:
+def _shares(out: tuple[int, ...], block: int) -> tuple[int, int]:
     """How many programs share the samples of one map, and how many channels each takes."""
-    programs = min(_pieces(math.prod(out.shape[2:]), block), _pieces(_MOST_PROGRAMS, out.shape[0]))
-    groups = max(1, min(_FEWEST_PROGRAMS // (out.shape[0] * programs), out.shape[1] // _UNROLL))
-    return programs, _pieces(out.shape[1], groups)
+    programs = min(_pieces(math.prod(out[2:]), block), _pieces(_MOST_PROGRAMS, out[0]))
+    groups = max(1, min(_FEWEST_PROGRAMS // (out[0] * programs), out[1] // _UNROLL))
+    return programs, _pieces(out[1], groups)
 
 
-def _over(size: Sequence[int]) -> tuple[int, int]:
+def _spatial(shape: Sequence[int]) -> tuple[int, ...]:
+    """Extents in the order x, y, z; 1 for axes that there are not."""
+    return (*reversed(shape[2:]), 1, 1)[:3]
+
+
+def _strides(image: _Layout) -> tuple[int, ...]:
+    """Those of images, channels, x, y, z."""
+    return (*image.stride[:2], *(*reversed(image.stride[2:]), 0, 0)[:3])
+
+
+def _counts(image: _Layout, out: tuple[int, ...]) -> tuple[int, int, int]:
+    """How many images there are, channels, and maps of an image."""
+    return image.shape[0], image.shape[1], out[0] // image.shape[0]
+
+
+def _sizes(image: _Layout, out: tuple[int, ...]) -> tuple[int, ...]:
+    """Of both in pixels; how many channels there are, maps of an image, and samples of a map."""
+    return (*_spatial(image.shape), *_spatial(out), *_counts(image, out)[1:], math.prod(out[2:]))
+
+
+def _filling(fill: _Layout | None) -> tuple[int]:
+    return (0 if fill is None or math.prod(fill.shape) == 1 else fill.stride[0],)
+
+
+def _index(*layouts: _Layout, out: Sequence[int] = ()) -> tl.dtype:
+    """The type of offsets within one image, or what is of one map; `out` is the shape of a tensor without gaps."""
+    spans = [sum((n - 1) * abs(s) for n, s in zip(of.shape[1:], of.stride[1:], strict=True)) for of in layouts]
+    return tl.int64 if max(*spans, math.prod(out[1:])) >= 2**31 - _BLOCKS[0][1] else tl.int32
+
+
+def _over(out: Sequence[int]) -> tuple[int, int]:
     """What the kernels divide by: reciprocals of the extents along x and y."""
-    x, y = (*reversed(size), 1)[:2]
+    x, y, _ = _spatial(out)
     return reciprocal(x), reciprocal(y)
 
 

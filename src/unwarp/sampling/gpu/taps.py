@@ -139,8 +139,8 @@ def find_taps(
 
     Returns:
         For each axis a tuple over the taps of offsets in elements, one of weights (0 outside the picture) and one of
-        slopes; the share of each sample that is in the picture; and which samples are finite. The others have taps
-        like any, which must not be read.
+        slopes; the share of each sample that is in the picture; and which samples are finite. The others, too, have
+        taps in the picture, whose values are not theirs.
     """
     finite = tl.abs(positions[0]) < float("inf")
     for d in tl.static_range(1, len(in_size)):
