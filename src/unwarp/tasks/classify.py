@@ -111,10 +111,9 @@ class ClassifyTask(L.LightningModule):
         options = self.options
         groups = parameter_groups(self.model, lr=options.lr, localization_factor=options.localization_factor)
         if options.optimizer == "adamw":
-            on_gpu = self.device.type == "cuda"
-            optimizer: torch.optim.Optimizer = torch.optim.AdamW(
-                groups, weight_decay=options.weight_decay, fused=on_gpu or None
-            )
+            # In one kernel, which Lightning cannot clip before.
+            fused = True if self.device.type == "cuda" and not options.clip else None
+            optimizer: torch.optim.Optimizer = torch.optim.AdamW(groups, weight_decay=options.weight_decay, fused=fused)
         else:
             optimizer = torch.optim.SGD(groups, momentum=0.9, weight_decay=options.weight_decay)
         steps = max(2, int(self.trainer.estimated_stepping_batches))

@@ -124,9 +124,8 @@ def weighted_sum(source, offsets, weights, slopes, W: tl.constexpr):
     taps: tl.constexpr = len(offsets[0]) ** len(offsets)
     total = weights[0][0] * 0
     for first in tl.static_range(0, taps, AT_ONCE):
-        count: tl.constexpr = min(AT_ONCE, taps - first)
-        values = load_taps(source, offsets, first, count)
-        for k in tl.static_range(count):
+        values = load_taps(source, offsets, first, min(AT_ONCE, taps - first))
+        for k in tl.static_range(len(values)):
             total += weight_of(weights, slopes, first + k, -1) * values[k].to(W)
     return total
 
@@ -255,9 +254,8 @@ def add_slopes(along, source, offsets, weights, slopes, given, background, W: tl
     """Adds to `along` what one channel contributes."""
     taps: tl.constexpr = len(offsets[0]) ** len(offsets)
     for first in tl.static_range(0, taps, AT_ONCE):
-        count: tl.constexpr = min(AT_ONCE, taps - first)
-        values = load_taps(source, offsets, first, count)
-        for k in tl.static_range(count):
+        values = load_taps(source, offsets, first, min(AT_ONCE, taps - first))
+        for k in tl.static_range(len(values)):
             share = given * (values[k].to(W) - background)
             added = ()
             for d in tl.static_range(len(along)):
