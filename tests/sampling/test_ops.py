@@ -176,6 +176,17 @@ def test_vmap_reads_like_a_loop() -> None:
     assert torch.isfinite(gradient).all()
 
 
+def test_gradients_pass_vmap() -> None:
+    leaves = [torch.rand(3, 2, 1, 5, 5, requires_grad=True), torch.rand(3, 2, 4, 4, 2, requires_grad=True)]
+    values = torch.func.vmap(sample)(*leaves), torch.stack([sample(i, g) for i, g in zip(*leaves, strict=True)])
+    found, wanted = (torch.autograd.grad(v.square().sum(), leaves, create_graph=True) for v in values)
+    torch.testing.assert_close(found, wanted)
+    # The operators themselves, as a traced program calls them.
+    how = ((4, 4), False, "linear", ("zeros", "zeros"), None)
+    traced = torch.func.vmap(lambda i, g: torch.ops.unwarp.read(i, g.flatten(1, 2), *how))(*leaves)
+    torch.testing.assert_close(torch.autograd.grad(traced.square().sum(), leaves), wanted)
+
+
 def test_forward_mode_agrees_with_reverse_mode() -> None:
     image, grid = torch.rand(1, 1, 5, 5, dtype=torch.float64), grid_of(6, 2, count=1)
     forward = torch.func.jacfwd(lambda g: sample(image, g))(grid)

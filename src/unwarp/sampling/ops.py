@@ -8,6 +8,7 @@ these same operators again. Only the second derivative with respect to coordinat
 
 import inspect
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -155,7 +156,9 @@ def _operator(name: str, backward: Callable[..., Any]) -> Callable[..., Tensor]:
         value = value.expand(count, *value.shape) if dim is None else value.movedim(dim, 0)
         return value.flatten(0, 1)
 
-    def mapped(info: Any, in_dims: Sequence[int | None], *arguments: Any) -> tuple[Tensor, int]:
+    def mapped(
+        info: Any, in_dims: Sequence[int | None], *arguments: Any, call: Callable[..., Tensor]
+    ) -> tuple[Tensor, int]:
         # The mapped axis joins the batch. A fill has no batch axis to join.
         has_fill = name != "grad_image" and arguments[-1] is not None
         if has_fill and in_dims[-1] is not None:
@@ -169,8 +172,7 @@ def _operator(name: str, backward: Callable[..., Any]) -> Callable[..., Tensor]:
         # torch's way to a kernel of ours takes as long as a small warp; where nobody listens there, we go straight.
         if _is_plain(arguments):
             return getattr(cpu if arguments[0].is_cpu else gpu, name)(*arguments)
-        with torch._C._AutoDispatchBelowAutograd():
-            return overload(*arguments)
+        return overload(*arguments)
 
     # torch asks for it at every call; finding it out takes longer than a small warp.
     forward.__signature__ = inspect.signature(forward)  # pyright: ignore[reportFunctionMemberAccess]
@@ -181,21 +183,22 @@ def _operator(name: str, backward: Callable[..., Any]) -> Callable[..., Tensor]:
             "forward": staticmethod(forward),
             "setup_context": staticmethod(_keep),
             "backward": staticmethod(backward),
-            "vmap": staticmethod(mapped),
+            "vmap": staticmethod(lambda *arguments: mapped(*arguments, call=differentiable)),
         },
     )
 
-    def call(*arguments: Any) -> Tensor:
-        # Saved tensors ask for gradients in a backward pass too, where nobody wants them.
+    def differentiable(*arguments: Any) -> Tensor:
         if torch.compiler.is_compiling():
             return overload(*arguments)
-        if torch.is_grad_enabled() and any(isinstance(a, Tensor) and a.requires_grad for a in arguments):
+        # Saved tensors ask for gradients in a backward pass too, where nobody wants them; those of a transform hide it.
+        wanted = torch.is_grad_enabled() and any(isinstance(a, Tensor) and a.requires_grad for a in arguments)
+        if wanted or torch._C._are_functorch_transforms_active():
             return function.apply(*arguments)
         return forward(*arguments)
 
     torch.library.register_autograd(f"unwarp::{name}", backward, setup_context=_keep, lib=_library)
-    torch.library.register_vmap(f"unwarp::{name}", mapped, lib=_library)
-    return call
+    torch.library.register_vmap(f"unwarp::{name}", partial(mapped, call=overload), lib=_library)
+    return differentiable
 
 
 _read = _operator("read", _read_backward)
