@@ -282,6 +282,10 @@ def wrong_uses(trained: Path, pictures: Path, tmp: Path) -> dict[str, tuple[list
         "negative epochs": (["train", "--epochs", -1, *out], "epochs"),
         "no batch": (["train", "--batch-size", 0, *out], "batch_size"),
         "run is there already": (["train", "--name", trained.name, "--out", trained.parent], "--resume"),
+        "no such device": (
+            ["train", "--accelerator", "mps" if torch.cuda.is_available() else "gpu", *out],
+            "accelerator",
+        ),
         "no such backbone": (["train", "--backbone", "nowhere:Net", *out], "backbone"),
         "no run": (["evaluate", tmp], "run"),
         "no run to resume": (["train", "--resume", tmp / "none"], "run"),

@@ -60,7 +60,7 @@ def test_wrong_classes_are_refused_before_anything_is_trained(tmp_path: Path) ->
 
 @pytest.mark.slow
 def test_it_finds_what_the_pictures_have_in_common() -> None:
-    options = ColocaliseOptions(pictures=60, parameters=30_000, encoder_epochs=4)
+    options = ColocaliseOptions(pictures=60, epochs=10, parameters=30_000, encoder_epochs=4)
     pictures = shapes()
     result = colocalise("ring", pictures, train_encoder(pictures, options), options)
     assert result.found[0] == 0

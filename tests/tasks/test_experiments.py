@@ -9,6 +9,7 @@ from tests.tasks.test_colocalise import shapes
 from unwarp.cli.main import main
 from unwarp.data import Pictures, Splits
 from unwarp.report import write_experiment
+from unwarp.tasks import experiments
 from unwarp.tasks.experiments import FOLDER, Cell, experiment_names, keep, load_experiment
 from unwarp.tasks.options import ColocaliseOptions, Options
 from unwarp.tasks.run_folder import RunFolder
@@ -20,7 +21,7 @@ CELLS = [cell for table in TABLES for cell in table.cells]
 
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: f"{cell.experiment}:{cell.name}")
 def test_the_options_of_every_cell_are_known(cell: Cell) -> None:
-    for options in (cell.options, {**cell.options, **cell.quick}):
+    for options in (cell.options, {**cell.options, **cell.gpu}, {**cell.options, **cell.quick}):
         if cell.task == "colocalise":
             ColocaliseOptions(**{key: value for key, value in options.items() if key not in ("data", "class")})
             continue
@@ -118,6 +119,17 @@ def test_a_run_of_other_options_is_not_gone_on_with(tmp_path: Path) -> None:
     other = replace(cell, quick={"epochs": 3})
     with pytest.raises(ValueError, match="same options"):
         other.run(tmp_path, 0, Console(quiet=True), quick=True)
+
+
+def test_a_gpu_takes_larger_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (cell,) = load_experiment("distorted-mnist").choose(["st-convnet/rts"])
+    monkeypatch.setattr(experiments, "_train", lambda path, options, console: {})
+    taken = [cell.run(tmp_path, 0, Console(), accelerator=word)["options"] for word in ("gpu", "cpu")]
+    assert taken == [
+        {**cell.options, **cell.gpu, "seed": 0, "accelerator": "gpu"},
+        {**cell.options, "seed": 0, "accelerator": "cpu"},
+    ]
+    assert cell.gpu["batch_size"] > Options.of(dict(cell.options)).training.batch_size
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import yaml
 from rich.console import Console
 
 from unwarp.data import load
-from unwarp.tasks.colocalise import colocalise, train_encoder
+from unwarp.tasks.colocalise import Encoder, colocalise, train_encoder
 from unwarp.tasks.machine import machine
 from unwarp.tasks.options import ColocaliseOptions, Options
 from unwarp.tasks.recipes import RECIPES, recipe_options
@@ -187,10 +188,10 @@ def _train(path: Path, options: dict[str, Any], console: Console) -> dict[str, A
 
 def _colocalise(path: Path, options: dict[str, Any], console: Console) -> dict[str, Any]:
     how = dict(options)
-    pictures, name = load(how.pop("data")).train, how.pop("class")
+    data, name = how.pop("data"), how.pop("class")
     started = time.monotonic()
     chosen = ColocaliseOptions(**how)
-    result = colocalise(name, pictures, train_encoder(pictures, chosen), chosen)
+    result = colocalise(name, load(data).train, _encoder(data, chosen), chosen)
     console.print(f"{result.found[-1]:.0%} found", highlight=False)
     path.mkdir(parents=True, exist_ok=True)
     result.save(path / FOUND)
@@ -201,3 +202,9 @@ def _colocalise(path: Path, options: dict[str, Any], console: Console) -> dict[s
         "seed": chosen.seed,
         **machine(),
     }
+
+
+@lru_cache(2)
+def _encoder(data: str, options: ColocaliseOptions) -> Encoder:
+    """The encoder of all digits of a column, which is counted in the time of the first."""
+    return train_encoder(load(data).train, options)

@@ -35,9 +35,10 @@ def train(run: RunFolder, console: Console) -> bool:
         Whether this is the process that leads, and writes the results.
 
     Raises:
-        ValueError: for options that do not fit the data.
+        ValueError: for options that do not fit the data, or a device that is not there.
         KeyboardInterrupt: if the user stopped it; everything up to then is in the checkpoints.
     """
+    _check_accelerator(run.options.run.accelerator)
     splits = run.splits()
     batches = run.batches(splits)
     console.print(
@@ -135,6 +136,12 @@ def import_backbone(path: str, in_shape: Sequence[int], outputs: int) -> nn.Modu
             f"backbone: wanted logits [2, {outputs}] for images [2, {', '.join(map(str, in_shape))}], got {shape}"
         )
     return backbone.train()
+
+
+def _check_accelerator(word: str) -> None:
+    mps = torch.backends.mps.is_available()
+    if not {"gpu": mps or torch.cuda.is_available(), "mps": mps}.get(word, True):
+        raise ValueError(f"accelerator: wanted one that this machine has, got {word!r}; it has a cpu")
 
 
 def _train_one(run: RunFolder, name: str, model: Classifier, batches: PictureBatches, console: Console) -> bool:
