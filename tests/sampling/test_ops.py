@@ -1,6 +1,7 @@
 """Laws of the sampler; `reference.py` is what `ops.sample` runs."""
 
 from itertools import product
+from typing import Any
 
 import pytest
 import torch
@@ -185,6 +186,13 @@ def test_gradients_pass_vmap() -> None:
     how = ((4, 4), False, "linear", ("zeros", "zeros"), None)
     traced = torch.func.vmap(lambda i, g: torch.ops.unwarp.read(i, g.flatten(1, 2), *how))(*leaves)
     torch.testing.assert_close(torch.autograd.grad(traced.square().sum(), leaves), wanted)
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:.*torch.jit:DeprecationWarning")
+def test_a_traced_program_reads_what_it_is_given() -> None:
+    first, second = [(torch.rand(1, 1, 5, 5), torch.rand(1, 4, 4, 2)) for _ in range(2)]
+    traced: Any = torch.jit.trace(lambda image, grid: sample(image, grid), first, check_trace=False)
+    torch.testing.assert_close(traced(*second), sample(*second))
 
 
 def test_forward_mode_agrees_with_reverse_mode() -> None:

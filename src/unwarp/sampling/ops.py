@@ -47,7 +47,8 @@ def read(
     if in_onnx and coordinates.ndim == 3:
         return onnx.read(*arguments)
     has_kernel = cpu.COMPILED if image.device.type == "cpu" else gpu.supports(image, coordinates, mode)
-    if in_onnx or (has_kernel and not _has_tangent(image, coordinates, fill)):
+    # torch.jit.trace would fail at an operator with a list of sizes; it writes down what the reference does.
+    if in_onnx or (has_kernel and not torch.jit.is_tracing() and not _has_tangent(image, coordinates, fill)):
         return _read(*arguments)
     return reference.read(*arguments)
 
