@@ -138,18 +138,16 @@ class _Launch:
     def __init__(self, kernel: Any, programs: int, numbers: Sequence[int], constants: Mapping[str, Any]) -> None:
         self.kernel, self.grid, self.numbers, self.constants = kernel, (programs, 1, 1), numbers, constants
         self.rest = *numbers, *(constants[name] for name in kernel.arg_names if name in constants)
-        self.runners: dict[int, Any] = {}
+        self.runners: dict[int | None, Any] = {}
 
     def __call__(self, *tensors: Tensor) -> None:
         """Launch it on the current device, and do not wait."""
-        if not tensors[0].is_cuda:  # interpreted, or only compiled
-            self.kernel[self.grid](*tensors, *self.numbers, **self.constants)
-            return
-        device = torch.cuda.current_device()
+        device = torch.cuda.current_device() if tensors[0].is_cuda else None
         if device in self.runners:
             self.runners[device](*tensors, *self.rest)
-        else:
-            compiled = self.kernel[self.grid](*tensors, *self.numbers, **self.constants)
+            return
+        compiled = self.kernel[self.grid](*tensors, *self.numbers, **self.constants)
+        if compiled is not None:  # interpreted, it is not
             self.runners[device] = compiled[self.grid]
 
 
