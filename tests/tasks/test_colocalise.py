@@ -3,9 +3,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from unwarp.data import Pictures
-from unwarp.tasks.colocalise import Colocalised, colocalise, colocalise_all, train_encoder
+from unwarp.tasks import colocalise as task
+from unwarp.tasks.colocalise import Colocalised, Encoder, colocalise, colocalise_all, train_encoder
 from unwarp.tasks.options import ColocaliseOptions
 
 
@@ -47,6 +49,22 @@ def test_what_happens_is_kept(tmp_path: Path) -> None:
     torch.testing.assert_close(kept.true[:, 1] - kept.true[:, 0], torch.full((6, 2), 2 * 28 / 84))
     # Everything is shown before there is any training.
     torch.testing.assert_close(kept.boxes[0], torch.tensor([[-1.0, -1.0], [1, 1]]).expand(6, 2, 2), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("ends", "tried", "kept"), [([0.5], 1, 0.5), ([1.0, 0.95, 0.97], 3, 0.95), ([1.0, 0.6], 2, 0.6)]
+)
+def test_it_starts_anew_where_nothing_was_found(
+    monkeypatch: pytest.MonkeyPatch, ends: list[float], tried: int, kept: float
+) -> None:
+    searches = iter(ends)
+    monkeypatch.setattr(
+        task, "_search", lambda images, *_: (torch.zeros(2, len(images), 2, 2), torch.tensor([next(searches)]))
+    )
+    options = ColocaliseOptions(pictures=6, starts=3)
+    result = colocalise("ring", shapes(20), Encoder(nn.Sequential(), torch.zeros(2, 1)), options)
+    assert result.losses.tolist() == pytest.approx([kept])
+    assert len(list(searches)) == len(ends) - tried
 
 
 def test_wrong_classes_are_refused_before_anything_is_trained(tmp_path: Path) -> None:

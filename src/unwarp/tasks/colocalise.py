@@ -36,6 +36,8 @@ _FOUND = 0.5
 # sight, and closes in on the width of a digit. From the start at that width it learns to look where nothing is.
 _WINDOW = 1 / 3
 _ZOOM_TIME = 0.7
+# Where the loss ends above this part of the margin, nothing was found: what is shown is no more alike than anything.
+_NOTHING_FOUND = 0.9
 
 
 class Colocalised(NamedTuple):
@@ -117,6 +119,8 @@ def train_encoder(pictures: Pictures, options: ColocaliseOptions) -> Encoder:
 def colocalise(digit: str, pictures: Pictures, encoder: Encoder, options: ColocaliseOptions) -> Colocalised:
     """Let a transformer find the digits in pictures of one class, placed at random in 84×84, perhaps among clutter.
 
+    Where it ends without having found anything, which its loss says, others start anew with other weights.
+
     Args:
         digit: the class.
         pictures: clean ones of all classes; `options.pictures` of that class are taken, in their order.
@@ -129,8 +133,21 @@ def colocalise(digit: str, pictures: Pictures, encoder: Encoder, options: Coloca
     rows = _rows_of(digit, pictures, options.pictures)
     generator = torch.Generator().manual_seed(options.seed)
     images, placed = _place(pictures, rows, options, generator)
-    torch.manual_seed(options.seed)
-    size = pictures.images.shape[2:]
+    true = box_of(placed.inverse())
+    found: list[Colocalised] = []
+    for start in range(options.starts):
+        torch.manual_seed(options.seed + start)
+        boxes, losses = _search(images, pictures.images.shape[2:], encoder, options, generator)
+        found.append(Colocalised(images, true, boxes, losses))
+        if losses[-1] < _NOTHING_FOUND * options.margin:
+            break
+    return min(found, key=lambda result: result.losses[-1].item())
+
+
+def _search(
+    images: Tensor, size: Sequence[int], encoder: Encoder, options: ColocaliseOptions, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Boxes and losses, as `Colocalised` has them, of one transformer to crops of that size."""
     transformer = SpatialTransformer(centroid((1, *_CANVAS)), Translation(), size, antialias=True)
     optimizer = torch.optim.Adam(transformer.parameters(), options.lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, options.epochs * options.steps)
@@ -149,7 +166,7 @@ def colocalise(digit: str, pictures: Pictures, encoder: Encoder, options: Coloca
             total += loss.item()
         boxes.append(_boxes(transformer, images))
         losses.append(total / options.steps)
-    return Colocalised(images, box_of(placed.inverse()), torch.stack(boxes), torch.tensor(losses))
+    return torch.stack(boxes), torch.tensor(losses)
 
 
 def colocalise_all(

@@ -152,6 +152,9 @@ class ColocaliseOptions(_Checked):
     clutter: int = option(0, "patches of 6×6 of other digits in each picture; the paper's are 16", least=0)
     epochs: int = option(30, "rounds of training; what was found is kept after each", least=1)
     steps: int = option(10, "steps in an epoch, each with all pictures", least=1)
+    starts: int = option(
+        3, "most attempts for a digit; the next begins where one ends without having found it", least=1
+    )
     lr: float = option(5e-3, "learning rate", least=0)
     margin: float = option(1.0, "of the triplet hinge loss", least=0)
     encoder_epochs: int = option(1, "passes over the digits for the network that tells what looks alike", least=1)
