@@ -48,7 +48,7 @@ def read(
         return onnx.read(*arguments)
     has_kernel = cpu.COMPILED if image.device.type == "cpu" else gpu.supports(image, coordinates, mode)
     # torch.jit.trace would fail at an operator with a list of sizes; it writes down what the reference does.
-    if in_onnx or (has_kernel and not torch.jit.is_tracing() and not _has_tangent(image, coordinates, fill)):
+    if in_onnx or (has_kernel and not torch._C._is_tracing() and not _has_tangent(image, coordinates, fill)):
         return _read(*arguments)
     return reference.read(*arguments)
 
@@ -184,7 +184,9 @@ def _operator(name: str, backward: Callable[..., Any]) -> Callable[..., Tensor]:
             "forward": staticmethod(forward),
             "setup_context": staticmethod(_keep),
             "backward": staticmethod(backward),
-            "vmap": staticmethod(lambda *arguments: mapped(*arguments, call=differentiable)),
+            "vmap": staticmethod(
+                lambda info, in_dims, *arguments: mapped(info, in_dims, *arguments, call=differentiable)
+            ),
         },
     )
 
