@@ -47,17 +47,19 @@ def read(
     if in_onnx and coordinates.ndim == 3:
         return onnx.read(*arguments)
     has_kernel = cpu.COMPILED if image.device.type == "cpu" else gpu.supports(image, coordinates, mode)
-    # torch.jit.trace would fail at an operator with a list of sizes; it writes down what the reference does.
-    if in_onnx or (has_kernel and not torch._C._is_tracing() and not _has_tangent(image, coordinates, fill)):
+    if in_onnx or (has_kernel and not _is_for_reference(image, coordinates, fill)):
         return _read(*arguments)
     return reference.read(*arguments)
 
 
-def _has_tangent(*tensors: Tensor | None) -> bool:
-    # torch has no forward-mode rule for operators of one's own; the reference is made of torch's, which do.
+def _is_for_reference(*tensors: Tensor | None) -> bool:
+    # torch has no forward-mode rule for operators of one's own, and torch.jit.trace fails at one with a list of sizes;
+    # the reference is made of torch's.
     if torch.compiler.is_compiling():
         return False
-    return any(t is not None and forward_ad.unpack_dual(t).tangent is not None for t in tensors)
+    return torch._C._is_tracing() or any(
+        t is not None and forward_ad.unpack_dual(t).tangent is not None for t in tensors
+    )
 
 
 @torch.library.register_fake("unwarp::read", lib=_library)
