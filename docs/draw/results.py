@@ -24,7 +24,7 @@ Errors are in percent of the test pictures, distorted once with a fixed seed; we
 validation error, and the test pictures were read once, at the end. Means over seeds, which follow in brackets; ✗
 marks a mean that misses the published figure. One standard deviation of an error of 0.7 % on 10,000 pictures is 0.08
 %. Minutes are those of training alone; runs on 1 thread shared the machine with other work, those on the H100 with
-fifteen others, so that their times are upper bounds, some far too high.
+about ten others, so that their times are upper bounds, some far too high.
 """
 
 

@@ -120,8 +120,7 @@ def _row(cell: Cell, records: Sequence[dict[str, Any]]) -> tuple[str, ...]:
     def distinct(key: str) -> str:
         return ", ".join(dict.fromkeys(str(record[key]) for record in records if record.get(key) is not None))
 
-    machines = [f"{record['machine']}, {record['threads']} thread{'s'[: record['threads'] - 1]}" for record in records]
-
+    machines = [f"{record['machine']}, threads: {record['threads']}" for record in records]
     minutes = ", ".join(f"{record['seconds'] / 60:.1f}" for record in records)
     parameters = f"{records[0]['parameters']:,}" if "parameters" in records[0] else ""
     return (

@@ -163,15 +163,7 @@ def _plan_read(
 ) -> _Launch:
     how = _how(image, coordinates, out, linear, mode, padding)
     programs, at_once = _shares(out, how["BLOCK"])
-    numbers = (
-        *_strides(image),
-        *coordinates.stride[:3],
-        *_filling(fill),
-        *_sizes(image, out),
-        *_over(out),
-        programs,
-        at_once,
-    )
+    numbers = (*_strides(image), *_samples(image, coordinates, out, fill), programs, at_once)
     how |= {"FILLED": fill is not None, "INDEX": _index(image, coordinates, out=out)}
     return _Launch(kernels.read, out[0] * programs * _pieces(out[1], at_once), numbers, how)
 
@@ -193,15 +185,7 @@ def _plan_grad_coordinates(
     if linear:
         alone = programs <= _FEW_BLOCKS and out[0] * _FEW_BLOCKS >= _FEWEST_PROGRAMS
         programs = 1 if alone else min(programs, _pieces(_MOST_SUMS, out[0]))
-    numbers = (
-        *_strides(image),
-        *gradient.stride,
-        *coordinates.stride[:3],
-        *_filling(fill),
-        *_sizes(image, out),
-        *_over(out),
-        programs,
-    )
+    numbers = (*_strides(image), *gradient.stride, *_samples(image, coordinates, out, fill), programs)
     how |= {"FILLED": fill is not None, "INDEX": _index(image, gradient, coordinates)}
     return _Launch(kernels.grad_coordinates, out[0] * programs, numbers, how), programs
 
@@ -321,13 +305,14 @@ def _counts(image: _Layout, out: tuple[int, ...]) -> tuple[int, int, int]:
     return image.shape[0], image.shape[1], out[0] // image.shape[0]
 
 
-def _sizes(image: _Layout, out: tuple[int, ...]) -> tuple[int, ...]:
-    """Of both in pixels; how many channels there are, maps of an image, and samples of a map."""
-    return (*_spatial(image.shape), *_spatial(out), *_counts(image, out)[1:], math.prod(out[2:]))
+def _samples(image: _Layout, coordinates: _Layout, out: tuple[int, ...], fill: _Layout | None) -> tuple[int, ...]:
+    """What kernels are told of samples that read an image: strides of their coordinates and of the fill, and sizes.
 
-
-def _filling(fill: _Layout | None) -> tuple[int]:
-    return (0 if fill is None or math.prod(fill.shape) == 1 else fill.stride[0],)
+    Both sizes in pixels; how many channels there are, maps of an image, and samples of a map; what they divide by.
+    """
+    by_channel = 0 if fill is None or math.prod(fill.shape) == 1 else fill.stride[0]
+    counts = (*_counts(image, out)[1:], math.prod(out[2:]))
+    return (*coordinates.stride[:3], by_channel, *_spatial(image.shape), *_spatial(out), *counts, *_over(out))
 
 
 def _index(*layouts: _Layout, out: Sequence[int] = ()) -> tl.dtype:
