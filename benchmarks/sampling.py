@@ -109,6 +109,9 @@ def _calls(case: Case, workload: str, compiled: bool, device: torch.device) -> d
             "torch": _run(lambda i, g, _: F.grid_sample(i, g, align_corners=False), image, grid, size, grad, workload),
         }
     calls: dict[str, Callable[[], Any]] = {}
+    if device.type == "cuda" and workload == "theta and image":
+        step = _run(contestants(case.kind, ndim, compiled=False)["unwarp"], image, coordinates, size, grad, workload)
+        calls["unwarp, deterministic"] = lambda: _deterministic(step)
     wanted = contestants(case.kind, ndim, compiled=compiled)
     if device.type == "cuda":
         wanted = {name: wanted[name] for name in ("unwarp", "torch", "torch compiled") if name in wanted}
@@ -163,6 +166,14 @@ def _run(
         torch.autograd.grad(warp(picture, leaves[0], size), leaves, grad)
 
     return step
+
+
+def _deterministic(step: Callable[[], Any]) -> None:
+    torch.use_deterministic_algorithms(True)
+    try:
+        step()
+    finally:
+        torch.use_deterministic_algorithms(False)
 
 
 def _line(row: dict[str, Any]) -> str:

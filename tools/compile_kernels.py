@@ -107,6 +107,8 @@ def _launch(case: Case) -> None:
     if case.dtype != torch.uint8:
         launch.grad_coordinates(grad_out, image, coordinates, *how, fill)
         launch.grad_image(grad_out, coordinates, image, *how)
+        if not case.deterministic:
+            launch.gradients(grad_out, image, coordinates, *how, fill)
 
 
 def _resources(cubin: bytes) -> str:

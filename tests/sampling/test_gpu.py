@@ -40,6 +40,17 @@ def on_device(case: Case) -> Case:
     return case._replace(**{k: v.to(DEVICE) for k, v in case._asdict().items() if isinstance(v, Tensor)})
 
 
+def check_all(case: Case) -> None:
+    """`check`, and both gradients at once."""
+    check(launch, case)
+    with Poison():
+        found = launch.gradients(case.grad_out, case.image, case.coordinates, *case.how, case.fill)
+    leaves = case.image.clone().requires_grad_(), case.coordinates.clone().requires_grad_()
+    value = reference.read(*leaves, case.size, *case.how, case.fill)
+    wanted = torch.autograd.grad(value, leaves, case.grad_out, materialize_grads=True)
+    torch.testing.assert_close(found, wanted, atol=1e-6, rtol=1e-6)
+
+
 @pytest.mark.parametrize("ndim", [1, 2, 3])
 @given(data=st.data())
 @settings(max_examples=12, phases=[Phase.generate])  # shrinking interprets for minutes
@@ -52,6 +63,17 @@ def test_values_and_gradients_are_those_of_the_reference(ndim: int, data: st.Dat
         check(launch, on_device(case))
     finally:
         torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.parametrize(
+    ("ndim", "kind", "mode"), [(1, "far", "cubic"), (2, "projective", "linear"), (3, "grid", "linear")]
+)
+@pytest.mark.parametrize("padding", ["constant", "wrap"])
+def test_both_gradients_at_once_are_those_of_the_reference(ndim: int, kind: str, mode: str, padding: str) -> None:
+    image, grad_out = torch.randn(2, 3, *(5, 4, 3)[:ndim]).double(), torch.randn(4, 3, *(3, 6, 4)[:ndim]).double()
+    coordinates = coordinates_of(kind, 4, tuple(grad_out.shape[2:]), torch.float64)
+    fill = torch.randn(3).double() if padding == "constant" else None
+    check_all(on_device(Case(image, coordinates, grad_out, (kind != "grid", mode, (padding,) * ndim), fill)))
 
 
 @pytest.mark.parametrize("kind", ["near", "projective", "grid"])
@@ -214,7 +236,7 @@ def test_strided_arguments_are_read_where_they_lie() -> None:
 
 
 def forget_plans() -> None:
-    for plan in (launch._plan_read, launch._plan_scatter, launch._plan_exactly):
+    for plan in (launch._plan_read, launch._plan_grad_coordinates, launch._plan_scatter, launch._plan_exactly):
         plan.cache_clear()
 
 
@@ -322,7 +344,7 @@ def test_a_gpu_computes_what_the_reference_does(mode: str, ndim: int, data: st.D
     case = on_device(draw(data, mode, ndim, extents=extents, channels=(0, 1, 3, 8, 21)))
     torch.use_deterministic_algorithms(data.draw(st.booleans()))
     try:
-        check(launch, case)
+        check_all(case)
     finally:
         torch.use_deterministic_algorithms(False)
 

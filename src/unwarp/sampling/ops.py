@@ -6,7 +6,6 @@ It is linear in the image, so the gradient of the image is the transposed operat
 these same operators again. Only the second derivative with respect to coordinates is left to the reference.
 """
 
-import inspect
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 import torch.autograd.forward_ad as forward_ad
 from torch import Tensor
+from torch._functorch.utils import unwrap_dead_wrappers
 
 from unwarp.sampling import cpu, gpu, onnx, reference
 
@@ -86,24 +86,24 @@ def _(grad_out: Tensor, image: Tensor, coordinates: Tensor, *_words: Any) -> Ten
     return torch.empty_like(coordinates, memory_format=torch.contiguous_format)
 
 
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    ctx.save_for_backward(*(value for value in inputs if isinstance(value, Tensor)))
-    ctx.inputs = [None if isinstance(value, Tensor) else value for value in inputs]
-    ctx.is_tensor = [isinstance(value, Tensor) for value in inputs]
-
-
-def _kept(ctx: Any) -> list[Any]:
-    tensors = iter(ctx.saved_tensors)
-    return [next(tensors) if is_tensor else value for value, is_tensor in zip(ctx.inputs, ctx.is_tensor, strict=True)]
+def _keep_read(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    image, coordinates, ctx.size, *ctx.words, fill = inputs
+    ctx.save_for_backward(image, coordinates, fill)
 
 
 def _read_backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
-    image, coordinates, size, *words, fill = _kept(ctx)
+    image, coordinates, fill = ctx.saved_tensors
+    size, words = ctx.size, ctx.words
     for_image = for_coordinates = for_fill = None
-    if ctx.needs_input_grad[0]:
-        for_image = _grad_image(grad_out, coordinates, image, *words)
-    if ctx.needs_input_grad[1]:
-        for_coordinates = _grad_coordinates(grad_out, image, coordinates, *words, fill)
+    of_image, of_coordinates, *_ = ctx.needs_input_grad
+    if of_image and of_coordinates and not torch.is_grad_enabled() and image.is_cuda and _is_plain((grad_out, image)):
+        # Who wants no second derivatives gets both for the reading of one.
+        for_image, for_coordinates = gpu.gradients(grad_out, image, coordinates, *words, fill=fill)
+    else:
+        if of_image:
+            for_image = _grad_image(grad_out, coordinates, image, *words)
+        if of_coordinates:
+            for_coordinates = _grad_coordinates(grad_out, image, coordinates, *words, fill)
     if fill is not None and ctx.needs_input_grad[6]:
         ones = torch.ones_like(image[:, :1], dtype=coordinates.dtype)
         outside = 1 - _read(ones, coordinates, size, *words, None)
@@ -111,8 +111,14 @@ def _read_backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
     return for_image, for_coordinates, None, None, None, None, for_fill
 
 
+def _keep_grad_image(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    grad_out, coordinates, _, *ctx.words = inputs
+    ctx.save_for_backward(grad_out, coordinates)
+
+
 def _grad_image_backward(ctx: Any, direction: Tensor) -> tuple[Tensor | None, ...]:
-    grad_out, coordinates, _, *words = _kept(ctx)
+    grad_out, coordinates = ctx.saved_tensors
+    words = ctx.words
     for_out = for_coordinates = None
     if ctx.needs_input_grad[0]:
         for_out = _read(direction, coordinates, grad_out.shape[2:], *words, None).to(grad_out.dtype)
@@ -121,13 +127,18 @@ def _grad_image_backward(ctx: Any, direction: Tensor) -> tuple[Tensor | None, ..
     return for_out, for_coordinates, None, None, None, None
 
 
+def _keep_grad_coordinates(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    *tensors, ctx.linear, ctx.mode, ctx.padding, fill = inputs
+    ctx.save_for_backward(*tensors, fill)
+
+
 def _grad_coordinates_backward(ctx: Any, direction: Tensor) -> tuple[Tensor | None, ...]:
-    *tensors, linear, mode, padding, fill = _kept(ctx)
+    *tensors, fill = ctx.saved_tensors
     size = tensors[0].shape[2:]
 
     def gradient(grad_out: Tensor, image: Tensor, coordinates: Tensor) -> Tensor:
         def value(at: Tensor) -> Tensor:
-            return reference.read(image, at, size, linear, mode, padding, fill)
+            return reference.read(image, at, size, ctx.linear, ctx.mode, ctx.padding, fill)
 
         return torch.func.vjp(value, coordinates)[1](grad_out.to(image.dtype))[0]
 
@@ -141,11 +152,16 @@ def _is_plain(arguments: Iterable[Any]) -> bool:
     """Whether tensors are torch's own, on a device with kernels of ours, and no mode or transform looks at calls."""
     if torch._C._len_torch_dispatch_stack() or torch._C._are_functorch_transforms_active():
         return False
-    tensors = (a for a in arguments if isinstance(a, Tensor))
-    return all(type(t) in (Tensor, torch.nn.Parameter) and (t.is_cpu or t.is_cuda) for t in tensors)
+    for argument in arguments:  # a generator would take as long as all else here
+        if isinstance(argument, Tensor) and not (type(argument) in _PLAIN and (argument.is_cpu or argument.is_cuda)):
+            return False
+    return True
 
 
-def _operator(name: str, backward: Callable[..., Any]) -> Callable[..., Tensor]:
+_PLAIN = (Tensor, torch.nn.Parameter)
+
+
+def _operator(name: str, keep: Callable[..., None], backward: Callable[..., Any]) -> Callable[..., Tensor]:
     """The operator of that name with derivatives and a rule for vmap.
 
     torch's registered derivatives serve torch.compile and torch.export, but not torch.func; an autograd function serves
@@ -177,14 +193,12 @@ def _operator(name: str, backward: Callable[..., Any]) -> Callable[..., Tensor]:
             return getattr(cpu if arguments[0].is_cpu else gpu, name)(*arguments)
         return overload(*arguments)
 
-    # torch asks for it at every call; finding it out takes longer than a small warp.
-    forward.__signature__ = inspect.signature(forward)  # pyright: ignore[reportFunctionMemberAccess]
-    function = type(
+    function: Any = type(
         name,
         (torch.autograd.Function,),
         {
             "forward": staticmethod(forward),
-            "setup_context": staticmethod(_keep),
+            "setup_context": staticmethod(keep),
             "backward": staticmethod(backward),
             "vmap": staticmethod(
                 lambda info, in_dims, *arguments: mapped(info, in_dims, *arguments, call=differentiable)
@@ -192,20 +206,26 @@ def _operator(name: str, backward: Callable[..., Any]) -> Callable[..., Tensor]:
         },
     )
 
+    # `function.apply` less its search for defaults, of which there are none, and which takes longer than a small warp.
+    apply: Any = getattr(super(torch.autograd.Function, function), "apply")  # noqa: B009
+
     def differentiable(*arguments: Any) -> Tensor:
         if torch.compiler.is_compiling():
             return overload(*arguments)
-        # Saved tensors ask for gradients in a backward pass too, where nobody wants them; those of a transform hide it.
-        wanted = torch.is_grad_enabled() and any(isinstance(a, Tensor) and a.requires_grad for a in arguments)
-        if wanted or torch._C._are_functorch_transforms_active():
+        if torch._C._are_functorch_transforms_active():
             return function.apply(*arguments)
+        # Saved tensors ask for gradients in a backward pass too, where nobody wants them.
+        if torch.is_grad_enabled():
+            for argument in arguments:
+                if isinstance(argument, Tensor) and argument.requires_grad:
+                    return apply(*unwrap_dead_wrappers(arguments))
         return forward(*arguments)
 
-    torch.library.register_autograd(f"unwarp::{name}", backward, setup_context=_keep, lib=_library)
+    torch.library.register_autograd(f"unwarp::{name}", backward, setup_context=keep, lib=_library)
     torch.library.register_vmap(f"unwarp::{name}", partial(mapped, call=overload), lib=_library)
     return differentiable
 
 
-_read = _operator("read", _read_backward)
-_grad_image = _operator("grad_image", _grad_image_backward)
-_grad_coordinates = _operator("grad_coordinates", _grad_coordinates_backward)
+_read = _operator("read", _keep_read, _read_backward)
+_grad_image = _operator("grad_image", _keep_grad_image, _grad_image_backward)
+_grad_coordinates = _operator("grad_coordinates", _keep_grad_coordinates, _grad_coordinates_backward)

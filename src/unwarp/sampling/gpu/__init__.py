@@ -83,6 +83,23 @@ def grad_coordinates(
         return launch.grad_coordinates(grad_out, image, coordinates, linear, mode, padding, fill)
 
 
+def gradients(
+    grad_out: Tensor,
+    image: Tensor,
+    coordinates: Tensor,
+    linear: bool,
+    mode: str,
+    padding: Sequence[str],
+    fill: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """See `launch.gradients`. NotImplementedError for what is not supported."""
+    _want_written(image, coordinates, mode)
+    from unwarp.sampling.gpu import launch
+
+    with _current(image.device):
+        return launch.gradients(grad_out, image, coordinates, linear, mode, padding, fill)
+
+
 def _current(device: torch.device) -> AbstractContextManager[object]:
     # To make current what is so already takes longer than to ask.
     return nullcontext() if device.index == torch.cuda.current_device() else torch.cuda.device(device)

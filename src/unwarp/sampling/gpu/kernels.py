@@ -137,6 +137,7 @@ def grad_coordinates(
     coordinates,
     fill,
     result,
+    into,
     image_n,
     image_c,
     image_x,
@@ -168,6 +169,7 @@ def grad_coordinates(
     PADDING: tl.constexpr,
     PRECISION: tl.constexpr,
     FILLED: tl.constexpr,
+    SCATTERS: tl.constexpr,
     INDEX: tl.constexpr,
     W: tl.constexpr,
     BLOCK: tl.constexpr,
@@ -176,6 +178,7 @@ def grad_coordinates(
     """Gradient of what placed the samples: see `read` for its `programs`.
 
     Of points, `result [N K, count, D]`; of matrices, what each program adds to it: `[N K, programs, rows, D+1]`.
+    With `SCATTERS` the gradient of an image without gaps is added to `into`, too, as `image.scatter` does.
     """
     in_size = (in_x, in_y, in_z)[:NDIM]
     out_size = (out_x, out_y, out_z)[:NDIM]
@@ -185,6 +188,10 @@ def grad_coordinates(
     strides = (at_map, at_row, at_column)
     source = image + pull // maps * image_n
     gradient = grad_out + pull * grad_map
+    pixels = in_x.to(tl.int64)
+    for d in tl.static_range(1, NDIM):
+        pixels = pixels * in_size[d]
+    target = into + pull // maps * channels * pixels
     entries = load_entries(at, strides, in_size, out_size, LINEAR, PROJECTIVE, W)
     sums = ()
     for _i in tl.static_range((NDIM + PROJECTIVE) * (NDIM + 1)):
@@ -197,8 +204,8 @@ def grad_coordinates(
             positions, in_size, (image_x, image_y, image_z), PRECISION, MODE, PADDING, INDEX, W
         )
         along = slopes_along(
-            source, image_c, gradient + samples * grad_q, grad_c, fill, fill_c, channels, offsets, weights, slopes,
-            mask & finite, FILLED, W, UNROLL,
+            source, image_c, gradient + samples * grad_q, grad_c, fill, fill_c, target, pixels, channels, offsets,
+            weights, slopes, mask & finite, FILLED, SCATTERS, W, UNROLL,
         )  # fmt: skip
         if LINEAR:
             centered = from_center(unravel(samples, out_size, over, INDEX), out_size, W)
@@ -206,16 +213,16 @@ def grad_coordinates(
                 along = through_division(entries, centered, along, in_size, W)
             sums = add_products(sums, along, centered, mask & finite)
         else:
-            target = result + pull * count * NDIM + samples * NDIM
+            point = result + pull * count * NDIM + samples * NDIM
             for d in tl.static_range(NDIM):
                 of_point = tl.where(finite, along[d], 0.0) * (in_size[d].to(W) * 0.5)
-                tl.store(target + d, of_point.to(result.dtype.element_ty), mask=mask)
+                tl.store(point + d, of_point.to(result.dtype.element_ty), mask=mask)
     if LINEAR:
-        target = result + tl.program_id(0).to(tl.int64) * ((NDIM + PROJECTIVE) * (NDIM + 1))
+        matrix = result + tl.program_id(0).to(tl.int64) * ((NDIM + PROJECTIVE) * (NDIM + 1))
         for row in tl.static_range(NDIM + PROJECTIVE):
             for column in tl.static_range(NDIM + 1):
                 entry = in_pixels(tl.sum(sums[row * (NDIM + 1) + column]), row, column, in_size, out_size, W)
-                tl.store(target + row * (NDIM + 1) + column, entry.to(result.dtype.element_ty))
+                tl.store(matrix + row * (NDIM + 1) + column, entry.to(result.dtype.element_ty))
 
 
 @triton.jit
@@ -226,16 +233,22 @@ def slopes_along(
     grad_c,
     fill,
     fill_c,
+    target,
+    pixels,
     channels,
     offsets,
     weights,
     slopes,
     mask,
     FILLED: tl.constexpr,
+    SCATTERS: tl.constexpr,
     W: tl.constexpr,
     UNROLL: tl.constexpr,
 ):
-    """For each axis, the derivative with respect to the position, times the given gradient and summed over channels."""
+    """For each axis, the derivative with respect to the position, times the given gradient and summed over channels.
+
+    With `SCATTERS`, what is given is added to the pixels that have been read, from `target` on.
+    """
     ndim: tl.constexpr = len(offsets)
     zero = weights[0][0] * 0
     along = (zero, zero, zero)[:ndim]
@@ -243,9 +256,15 @@ def slopes_along(
         given = tl.load(gradient, mask=mask, other=0).to(W)
         background = tl.load(fill).to(W) if FILLED else 0.0
         along = add_slopes(along, source, offsets, weights, slopes, given, background, W)
+        if SCATTERS:
+            for k in tl.static_range(len(offsets[0]) ** ndim):
+                weight = weight_of(weights, slopes, k, -1)
+                at = target + offset_of(offsets, k)
+                tl.atomic_add(at, weight * given, mask=mask & (weight != 0), sem="relaxed")
         source += image_c
         gradient += grad_c
         fill += fill_c
+        target += pixels
     return along
 
 

@@ -27,13 +27,16 @@ _FEWEST_PROGRAMS = 1024
 # gradient of a matrix, beyond fewer.
 _MOST_PROGRAMS = 8192
 _MOST_SUMS = 2048
-# So few blocks are added up by one program: to add up its sums and others' would take longer.
-_FEW_BLOCKS = 8
+# Where there are so many maps, the so few blocks of each are added up by one program: others' sums would have to be
+# added up by another kernel, and to launch that takes longer.
+_MANY_MAPS, _FEW_BLOCKS = 128, 16
 _BLOCK_OF_PIXELS = 256
 # So many channels of a pixel are gathered at once; as many are many, of which so many are read at once where samples
 # read few pixels.
 _MOST_CHANNELS = 8
 _UNROLL, _FEW_TAPS = 4, 4
+# Both gradients are found by one kernel where samples read so few pixels; with more, registers run short.
+_MOST_TOGETHER = 16
 # Launches are planned once for tensors of the same layout, for so many layouts.
 _KEPT = 4096
 
@@ -66,18 +69,52 @@ def grad_coordinates(
     fill: Tensor | None,
 ) -> Tensor:
     """Gradient of `(read(...) * grad_out).sum()` with respect to the coordinates."""
+    return _grad_coordinates(grad_out, image, coordinates, linear, mode, padding, fill, None)
+
+
+def gradients(
+    grad_out: Tensor,
+    image: Tensor,
+    coordinates: Tensor,
+    linear: bool,
+    mode: str,
+    padding: Sequence[str],
+    fill: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """`grad_image(...)` and `grad_coordinates(...)`, by one kernel where that can be."""
+    few = mode != "nearest" and taps_of(mode) ** (image.ndim - 2) <= _MOST_TOGETHER
+    together = few and image.is_contiguous() and not torch.are_deterministic_algorithms_enabled()
+    if not together or not grad_out.numel():
+        of_image = grad_image(grad_out, coordinates, image, linear, mode, padding)
+        return of_image, grad_coordinates(grad_out, image, coordinates, linear, mode, padding, fill)
+    into = torch.zeros(image.shape, dtype=torch.promote_types(image.dtype, coordinates.dtype), device=image.device)
+    of_coordinates = _grad_coordinates(grad_out, image, coordinates, linear, mode, padding, fill, into)
+    return into.to(image.dtype), of_coordinates
+
+
+def _grad_coordinates(
+    grad_out: Tensor,
+    image: Tensor,
+    coordinates: Tensor,
+    linear: bool,
+    mode: str,
+    padding: Sequence[str],
+    fill: Tensor | None,
+    into: Tensor | None,
+) -> Tensor:
     if mode == "nearest" or not grad_out.numel():
         return torch.zeros_like(coordinates, memory_format=torch.contiguous_format)
     gradient = grad_out.flatten(2)
     how = tuple(grad_out.shape), linear, mode, tuple(padding)
     layouts = _layout(image), _layout(gradient), _layout(coordinates)
-    launch, programs = _plan_grad_coordinates(*layouts, *how, _layout(fill))
+    launch, programs = _plan_grad_coordinates(*layouts, *how, _layout(fill), into is not None)
     result = torch.empty_like(coordinates, memory_format=torch.contiguous_format)
     parts = result
     if linear and programs > 1:
         wide = torch.promote_types(image.dtype, coordinates.dtype)
         parts = torch.empty(result.shape[0], programs, *result.shape[1:], dtype=wide, device=result.device)
-    launch(image, gradient, coordinates, image if fill is None else fill, parts)
+    background, target = image if fill is None else fill, image if into is None else into
+    launch(image, gradient, coordinates, background, parts, target)
     return result if parts is result else parts.sum(1).to(result.dtype)
 
 
@@ -125,7 +162,7 @@ class _Layout(NamedTuple):
 
 
 def _layout(tensor: Tensor | None) -> Any:
-    return None if tensor is None else _Layout(tuple(tensor.shape), tensor.stride(), tensor.dtype)
+    return None if tensor is None else _Layout(tensor.shape, tensor.stride(), tensor.dtype)
 
 
 class _Launch:
@@ -178,15 +215,16 @@ def _plan_grad_coordinates(
     mode: str,
     padding: Sequence[str],
     fill: _Layout | None,
+    scatters: bool,
 ) -> tuple[_Launch, int]:
     """With it, how many programs share a map: they leave as many parts of a matrix's gradient."""
     how = _how(image, coordinates, out, linear, mode, padding)
-    programs = _pieces(gradient.shape[2], how["BLOCK"])
+    programs = _pieces(math.prod(out[2:]), how["BLOCK"])
     if linear:
-        alone = programs <= _FEW_BLOCKS and out[0] * _FEW_BLOCKS >= _FEWEST_PROGRAMS
+        alone = programs <= _FEW_BLOCKS and out[0] >= _MANY_MAPS
         programs = 1 if alone else min(programs, _pieces(_MOST_SUMS, out[0]))
     numbers = (*_strides(image), *gradient.stride, *_samples(image, coordinates, out, fill), programs)
-    how |= {"FILLED": fill is not None, "INDEX": _index(image, gradient, coordinates)}
+    how |= {"FILLED": fill is not None, "SCATTERS": scatters, "INDEX": _index(image, gradient, coordinates)}
     return _Launch(kernels.grad_coordinates, out[0] * programs, numbers, how), programs
 
 
@@ -233,7 +271,11 @@ def _plan_exactly(
     padding: tuple[str, ...],
 ) -> tuple[_Launch, _Launch, _Launch]:
     """The gradient of the image gathered where that is possible, else scattered in whole numbers."""
-    gathers = linear and coordinates.shape[1] == len(like.shape) - 2 and set(padding) <= {"zeros", "constant"}
+    # In volumes of one channel a pixel takes longer to find the samples around it than they take to add to it.
+    ndim = len(like.shape) - 2
+    pays = ndim < 3 or like.shape[1] > 1
+    affine = linear and coordinates.shape[1] == ndim
+    gathers = pays and affine and set(padding) <= {"zeros", "constant"}
     limbs = 2 if torch.float64 in (like.dtype, coordinates.dtype) else 1
     # Cubic weights add up to less than 3 in magnitude, of which as many as there are samples may meet in one pixel.
     images, _, maps = counts = _counts(like, out)
