@@ -37,6 +37,15 @@ def product(a: Tensor, b: Tensor) -> Tensor:
     return (a.unsqueeze(-1) * b.unsqueeze(-3)).sum(-2)
 
 
+def matmul(a: Tensor, b: Tensor) -> Tensor:
+    """The matrices `a @ b` where `product` would take too much memory, as exact as their dtype, too."""
+    with torch.autocast(a.device.type, enabled=False):
+        # Whether TF32 is allowed, compiled programs cannot ask.
+        if a.is_cuda and a.dtype == torch.float32:
+            return (a.double() @ b.double()).to(a.dtype)
+        return a @ b
+
+
 def combine(matrix: Tensor, coordinates: Sequence[Tensor], batch_axes: int) -> Tensor:
     """`matrix @ (x, y, ..., 1)` for coordinates `[*batch, ...]`, one tensor each; gives `[*batch, ..., rows]`."""
     # Sums of products, not a matmul: autocast and TF32 would round the coordinates.

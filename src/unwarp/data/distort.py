@@ -122,7 +122,8 @@ class Distortion:
 
         def moved(left: int) -> Tensor:
             scale = _uniform((left, 1, 1), 0.75, 1.0, generator)
-            return scale * half * corners + 5 * self.unit * _normal((left, 4, 2), generator)
+            amount = 5 * self.unit * _normal((left, 4, 1), generator)
+            return scale * half * corners + amount * corners / math.sqrt(2)
 
         from_canvas = _draw_convex(count, moved) / (self._extent(self.size, corners) / 2)
         return _homography(from_canvas, corners.expand(count, 4, 2))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from unwarp.checks import check_points, check_size
+from unwarp.coordinates import matmul
 from unwarp.maps.base import Map
 
 _NEAREST = 1e-30
@@ -27,7 +28,7 @@ class SplineMap(Map):
         weights: `[*batch, L, D]`, the w_l.
         affine: `[*batch, D+1, D]`, first the constant, then a row for each coordinate.
         fixed: the control points as numbers, where they have no gradient. What a grid needs of them is then computed
-            once per size, and kept for the last sizes (on the CPU).
+            once per size, and kept for the last sizes.
     """
 
     def __init__(
@@ -62,32 +63,37 @@ class SplineMap(Map):
         flat = points.reshape(*points.shape[:lead], -1, self.ndim)
         basis = torch.cat([radial(flat, self.control), torch.ones_like(flat[..., :1]), flat], dim=-1)
         coefficients = torch.cat([self.weights, self.affine], dim=-2)
-        # Matmul would follow autocast into half precision.
-        with torch.autocast(self.device.type, enabled=False):
-            if all(extent == 1 for extent in points.shape[:lead]):
-                # Points that all maps share: one product for all, where a batched one would copy the basis for each.
-                columns = coefficients.flatten(0, lead - 1).transpose(0, 1).flatten(1)
-                product = basis.flatten(0, lead) @ columns
-                displacement = product.unflatten(-1, (-1, self.ndim)).transpose(0, 1).unflatten(0, self.batch)
-            else:
-                displacement = basis @ coefficients
+        if all(extent == 1 for extent in points.shape[:lead]):
+            # Points that all maps share: one product for all, where a batched one would copy the basis for each.
+            columns = coefficients.flatten(0, lead - 1).transpose(0, 1).flatten(1)
+            product = matmul(basis.flatten(0, lead), columns)
+            displacement = product.unflatten(-1, (-1, self.ndim)).transpose(0, 1).unflatten(0, self.batch)
+        else:
+            displacement = matmul(basis, coefficients)
         return (flat + displacement).reshape(*displacement.shape[:lead], *points.shape[lead:])
 
     def grid(self, size: Sequence[int]) -> Tensor:
         """Input coordinates `[*batch, *size, D]` of every pixel centre."""
         check_size(size, self.ndim)
-        # Tensors that only stand for others (fake ones) are of another type.
-        plain = type(self.weights) is Tensor and self.device.type == "cpu" and not torch.compiler.is_compiling()
-        if self.fixed is None or not plain or math.prod(size) * (len(self.fixed) + self.ndim + 1) > _MOST_KEPT:
+        if self.fixed is None or math.prod(size) * (len(self.fixed) + self.ndim + 1) > _MOST_KEPT or not self._keeps():
             return super().grid(size)
-        basis = _grid_basis(self.fixed, tuple(size), self.dtype)
+        # What `matmul` would make of it.
+        dtype = torch.float64 if self.device.type == "cuda" else self.dtype
+        basis = _grid_basis(self.fixed, tuple(size), dtype, self.device)
         identity = torch.eye(self.ndim + 1, dtype=self.dtype, device=self.device)[:, 1:]
         coefficients = torch.cat([self.weights, self.affine + identity], dim=-2)
         # One product for all maps, coordinate by coordinate: the sampler reads those as they lie.
         rows = coefficients.transpose(-1, -2).flatten(0, -2)
-        with torch.autocast(self.device.type, enabled=False):
-            points = rows @ basis
+        points = matmul(rows.to(dtype), basis).to(self.dtype)
         return points.reshape(*self.batch, self.ndim, *size).movedim(len(self.batch), -1)
+
+    def _keeps(self) -> bool:
+        """Whether tensors made here outlive the program that is running: not where it is only traced or recorded."""
+        # Tensors that only stand for others (fake ones) are of another type.
+        if type(self.weights) is not Tensor or torch.compiler.is_compiling():
+            return False
+        on_gpu = self.device.type == "cuda"
+        return self.device.type == "cpu" or (on_gpu and not torch.cuda.is_current_stream_capturing())
 
     def jacobian(self, points: Tensor) -> Tensor:
         """Derivatives `[*batch, ..., D, D]`."""
@@ -97,17 +103,15 @@ class SplineMap(Map):
         difference = flat.unsqueeze(-2) - self.control
         squared = difference.square().sum(-1, keepdim=True).clamp_min(_NEAREST)
         slope = {1: 3 * squared.sqrt(), 2: squared.log() + 1, 3: squared.rsqrt()}[self.ndim] * difference
-        with torch.autocast(self.device.type, enabled=False):
-            # [*batch, 1, D, L] @ [*batch, Q, L, D]
-            curved = self.weights.transpose(-1, -2).unsqueeze(-3) @ slope
+        # [*batch, 1, D, L] @ [*batch, Q, L, D]
+        curved = matmul(self.weights.transpose(-1, -2).unsqueeze(-3), slope)
         eye = torch.eye(self.ndim, dtype=self.dtype, device=self.device)
         total = curved + (eye + self.affine[..., 1:, :].transpose(-1, -2)).unsqueeze(-3)
         return total.reshape(*total.shape[:lead], *points.shape[lead:], self.ndim)
 
     def bending_energy(self) -> Tensor:
         """`trace(wᵀ K w)`, `[*batch]`: the bending energy up to a constant (Bookstein 1989); 0 for affine maps."""
-        with torch.autocast(self.device.type, enabled=False):
-            bent = radial(self.control.to(self.dtype), self.control.to(self.dtype)) @ self.weights
+        bent = matmul(radial(self.control.to(self.dtype), self.control.to(self.dtype)), self.weights)
         sign = -1 if self.ndim == 3 else 1
         return sign * (self.weights * bent).sum((-1, -2))
 
@@ -125,7 +129,9 @@ def radial(points: Tensor, control: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=4)
-def _grid_basis(control: tuple[tuple[float, ...], ...], size: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+def _grid_basis(
+    control: tuple[tuple[float, ...], ...], size: tuple[int, ...], dtype: torch.dtype, device: torch.device
+) -> Tensor:
     """`U(|p - c_l|)`, 1 and the coordinates at every pixel centre p: `[L + 1 + D, Q]`."""
     # In NumPy, and for no mode: what is kept must not belong to a transform of torch.func that happens to be active.
     axes = np.meshgrid(*((2 * np.arange(count) - (count - 1)) / count for count in size), indexing="ij")[::-1]
@@ -137,4 +143,7 @@ def _grid_basis(control: tuple[tuple[float, ...], ...], size: tuple[int, ...], d
         distance = distance**2 * np.log(np.maximum(distance, math.sqrt(_NEAREST)))
     basis = np.concatenate([distance, np.ones_like(points[:1]), points])
     with torch.inference_mode(False):
-        return torch.from_numpy(basis.astype(np.float64 if dtype == torch.float64 else np.float32))
+        kept = torch.from_numpy(basis.astype(np.float64 if dtype == torch.float64 else np.float32)).to(device)
+    if kept.is_cuda:  # whatever stream will read it
+        torch.cuda.synchronize(device)
+    return kept

@@ -45,13 +45,15 @@ def _inverse(count: int, mode: str, padding: str) -> Tensor:
 
 
 def _filter(image: Tensor, mode: str, padding: Sequence[str], transposed: bool) -> Tensor:
-    # Outside any autocast: coefficients in half precision would not go through the pixels.
+    # Outside any autocast, and not in TF32: coefficients of less precision would not go through the pixels.
+    rounds = image.is_cuda and torch.get_float32_matmul_precision() != "highest"
+    result = image.double() if rounds else image
     with torch.autocast(image.device.type, enabled=False):
         for axis, beyond in enumerate(padding, start=2):
-            lines = image.movedim(axis, -1)
-            image = _filter_lines(lines, mode, "zeros" if beyond == "constant" else beyond, transposed)
-            image = image.movedim(-1, axis)
-    return image.contiguous()
+            lines = result.movedim(axis, -1)
+            result = _filter_lines(lines, mode, "zeros" if beyond == "constant" else beyond, transposed)
+            result = result.movedim(-1, axis)
+    return result.to(image.dtype, memory_format=torch.contiguous_format)
 
 
 def _filter_lines(lines: Tensor, mode: str, padding: str, transposed: bool) -> Tensor:

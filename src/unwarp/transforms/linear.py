@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from unwarp.coordinates import product
 from unwarp.maps import LinearMap, Map
 from unwarp.transforms.base import Transform
 
@@ -137,5 +138,5 @@ def _matrix_of_components(components: Tensor, ndim: int) -> Tensor:
     shear = torch.eye(ndim, dtype=components.dtype, device=components.device).repeat(*components.shape[:-1], 1, 1)
     if pairs:  # torch cannot write the empty assignment as ONNX
         shear[..., rows, columns] = shears
-    linear = rotation_matrix(angles, ndim) @ shear * scales.unsqueeze(-2)
+    linear = product(rotation_matrix(angles, ndim), shear) * scales.unsqueeze(-2)
     return _affine_matrix(linear, shift)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from unwarp.checks import check_coordinates, check_positive, check_size
+from unwarp.coordinates import matmul
 from unwarp.maps import Map, SplineMap
 from unwarp.maps.spline import radial
 from unwarp.transforms.base import Transform
@@ -66,7 +67,7 @@ class ThinPlateSpline(Transform):
             solver = _solve(control.double(), self.regularization).to(theta.dtype)
         else:
             control, solver = self.control.to(theta.dtype), self.solver.to(theta.dtype)
-        coefficients = solver @ theta.unflatten(-1, (-1, self.ndim))
+        coefficients = matmul(solver, theta.unflatten(-1, (-1, self.ndim)))
         count = control.shape[0]
         return SplineMap(control, coefficients[..., :count, :], coefficients[..., count:, :], self._fixed)
 
