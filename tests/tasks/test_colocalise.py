@@ -61,10 +61,27 @@ def test_it_starts_anew_where_nothing_was_found(
     monkeypatch.setattr(
         task, "_search", lambda images, *_: (torch.zeros(2, len(images), 2, 2), torch.tensor([next(searches)]))
     )
+    monkeypatch.setattr(task, "_centred", lambda boxes, *_: boxes)
     options = ColocaliseOptions(pictures=6, starts=3)
     result = colocalise("ring", shapes(20), Encoder(nn.Sequential(), torch.zeros(2, 1)), options)
     assert result.losses.tolist() == pytest.approx([kept])
     assert len(list(searches)) == len(ends) - tried
+
+
+def test_an_offset_of_all_is_found_by_the_certainty_of_the_encoder() -> None:
+    rings = shapes(20).images[1::2].float() / 255
+    layer = nn.Linear(28 * 28, 2)
+    with torch.no_grad():
+        layer.weight.copy_(torch.stack([-torch.ones(28 * 28), rings.mean(0).flatten()]))
+    images = torch.zeros(len(rings), 1, 84, 84)
+    corners = torch.randint(12, 44, (len(rings), 2))
+    for image, ring, (x, y) in zip(images, rings, corners.tolist(), strict=True):
+        image[:, y : y + 28, x : x + 28] = ring
+    true = torch.stack([corners, corners + 28], dim=1) / 42 - 1
+    found = task._centred(
+        true[None] + torch.tensor([-8.0, 6.0]) / 42, images, Encoder(nn.Sequential(nn.Flatten(), layer), rings)
+    )
+    torch.testing.assert_close(found[0], true)
 
 
 def test_wrong_classes_are_refused_before_anything_is_trained(tmp_path: Path) -> None:

@@ -3,12 +3,14 @@
 A spatial transformer learns to show, in every picture, the part that looks most like what it shows in the others and
 least like a random part of the same picture. What looks alike is decided by a network trained on something else. The
 paper's transformer has a scale of its own; here the size of what is looked for is given, and its place is the centroid
-of a heatmap.
+of a heatmap. In the end, which the paper does not do, all places are moved together to where that network is most
+certain of what it sees.
 """
 
 import json
 import time
 from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +29,7 @@ from unwarp.nn import SpatialTransformer, centroid
 from unwarp.tasks.machine import machine
 from unwarp.tasks.options import ColocaliseOptions
 from unwarp.transforms import Attention, Translation
+from unwarp.warping import warp
 
 _ENCODER_BATCH, _ENCODER_PICTURES = 128, 500
 _ENCODER_LR = 4e-3
@@ -38,6 +41,8 @@ _WINDOW = 1 / 3
 _ZOOM_TIME = 0.7
 # Where the loss ends above this part of the margin, nothing was found: what is shown is no more alike than anything.
 _NOTHING_FOUND = 0.9
+# All boxes are moved together by up to so many pixels, in steps of so many.
+_FARTHEST_SHIFT, _STEP = 10, 2
 
 
 class Colocalised(NamedTuple):
@@ -46,7 +51,8 @@ class Colocalised(NamedTuple):
     Attributes:
         images: `[N, 1, H, W]`, the pictures.
         true: `[N, 2, 2]`, lowest and highest corner (x, y) of each digit's box, normalised.
-        boxes: `[E, N, 2, 2]`, what the transformer showed before any training and after every epoch of it.
+        boxes: `[E, N, 2, 2]`, what the transformer showed before any training and after every epoch of it; after the
+            last one, moved together to where the encoder is most certain.
         losses: `[E - 1]`, the mean loss of each epoch.
     """
 
@@ -95,6 +101,10 @@ class Encoder(nn.Module):
         layers = activations(self.network, images)
         return torch.cat([scale * layer for scale, layer in zip(self.scales, layers, strict=True)], dim=1)
 
+    def certainty(self, images: Tensor) -> Tensor:
+        """How certain it is of what `images [N, C, H, W]` show: the largest logit of each, in the mean."""
+        return activations(self.network, images)[-1].amax(1).mean()
+
 
 def train_encoder(pictures: Pictures, options: ColocaliseOptions) -> Encoder:
     """A network that knows digits, the paper's CNN, trained on clean pictures to tell what looks alike."""
@@ -141,7 +151,27 @@ def colocalise(digit: str, pictures: Pictures, encoder: Encoder, options: Coloca
         found.append(Colocalised(images, true, boxes, losses))
         if losses[-1] < _NOTHING_FOUND * options.margin:
             break
-    return min(found, key=lambda result: result.losses[-1].item())
+    best = min(found, key=lambda result: result.losses[-1].item())
+    return best._replace(boxes=torch.cat([best.boxes[:-1], _centred(best.boxes[-1:], images, encoder)]))
+
+
+@torch.no_grad()
+def _centred(boxes: Tensor, images: Tensor, encoder: Encoder) -> Tensor:
+    """Boxes `[1, N, 2, 2]`, all moved by the same, to where the encoder is most certain of what is in them.
+
+    The loss cannot see an offset that is the same in all pictures: a part of the digit serves as well as the whole.
+    """
+    pixels = torch.tensor(images.shape[:1:-1])
+    steps = range(-_FARTHEST_SHIFT, _FARTHEST_SHIFT + 1, _STEP)
+    moved = [boxes + 2 * torch.tensor(shift) / pixels for shift in product(steps, repeat=2)]
+    size = [round(extent * _WINDOW) for extent in images.shape[2:]]
+    return max(moved, key=lambda some: encoder.certainty(warp(images, _crops(some[0]), size)).item())
+
+
+def _crops(boxes: Tensor) -> Map:
+    """What shows boxes `[N, 2, 2]`, all as wide as high."""
+    half = (boxes[:, 1] - boxes[:, 0]).mean(1, keepdim=True) / 2
+    return Attention()(torch.cat([half, boxes.mean(1)], dim=1))
 
 
 def _search(
@@ -240,9 +270,8 @@ def _loss(
 def _random_crops(pull: Map, generator: torch.Generator) -> Map:
     """Crops of the same size as those of `pull`, about centres anywhere but near the border."""
     box = box_of(pull)
-    scale = (box[:, 1] - box[:, 0]).mean(1, keepdim=True) / 2
-    shift = (1 - _WINDOW) * (2 * torch.rand(len(scale), 2, generator=generator) - 1)
-    return Attention()(torch.cat([scale, shift], dim=1))
+    centre = (1 - _WINDOW) * (2 * torch.rand(len(box), 1, 2, generator=generator) - 1)
+    return _crops(box - box.mean(1, keepdim=True) + centre)
 
 
 @torch.no_grad()
