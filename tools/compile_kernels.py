@@ -38,6 +38,7 @@ FEW = (
     Case(2),
     Case(2, "cubic", padding="border", deterministic=False),
     Case(3, kind="points", padding="reflection", dtype=torch.float16, deterministic=False),
+    Case(2, kind="footprints", deterministic=False),
 )
 MOST = (
     *FEW,
@@ -51,6 +52,9 @@ MOST = (
     Case(3, "linear", "projective", "border", torch.bfloat16),
     Case(3, "linear", "points", "wrap", torch.float64),
     Case(3, "cubic", padding="constant"),
+    Case(3, kind="footprints", padding="constant"),
+    Case(1, "spline3", "footprints", dtype=torch.float64, deterministic=False),
+    Case(3, "cubic", "footprints", "border", deterministic=False),
     Case(3, "spline3", "points", "reflection", torch.float16, deterministic=False),
 )
 
@@ -97,11 +101,14 @@ def _launch(case: Case) -> None:
     image = torch.zeros(2, 3, *size, dtype=case.dtype)
     wide = torch.float64 if case.dtype == torch.float64 else torch.float32
     rows = case.ndim + (case.kind == "projective")
-    shape = (2, 16**case.ndim, case.ndim) if case.kind == "points" else (2, rows, case.ndim + 1)
+    samples = 16**case.ndim
+    shape = {"points": (2, samples, case.ndim), "footprints": (2, samples, case.ndim, case.ndim + 1)}.get(
+        case.kind, (2, rows, case.ndim + 1)
+    )
     coordinates = torch.zeros(shape, dtype=wide)
     grad_out = torch.zeros_like(image, dtype=wide)
     fill: Tensor | None = torch.zeros(3) if case.padding == "constant" else None
-    how = (case.kind != "points", case.mode, (case.padding,) * case.ndim)
+    how = (case.kind not in ("points", "footprints"), case.mode, (case.padding,) * case.ndim)
     torch.use_deterministic_algorithms(case.deterministic)
     launch.read(image, coordinates, size, *how, fill)
     if case.dtype != torch.uint8:

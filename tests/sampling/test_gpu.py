@@ -284,7 +284,7 @@ class Called(TorchDispatchMode):
 
 @pytest.mark.parametrize(
     ("mode", "ndim", "antialias", "kernels"),
-    [("linear", 2, False, 1), ("spline5", 2, False, 1), ("spline3", 3, False, 1), ("spline4", 3, False, 0)],
+    [("linear", 2, True, 1), ("spline5", 2, False, 1), ("spline3", 3, False, 1), ("spline4", 3, False, 0)],
 )
 def test_what_is_not_written_falls_back_to_the_reference(mode: str, ndim: int, antialias: bool, kernels: int) -> None:
     with FakeTensorMode(), Called() as called:
@@ -296,12 +296,33 @@ def test_what_is_not_written_falls_back_to_the_reference(mode: str, ndim: int, a
     assert called.count == kernels
 
 
-def test_footprints_are_up_to_the_reference() -> None:
-    image, footprints = torch.rand(1, 1, 8, 8), torch.rand(1, 4, 2, 3)
-    how = ((2, 2), False, "linear", ("zeros",) * 2, None)
-    assert torch.equal(gpu.read(image, footprints, *how), reference.read(image, footprints, *how))
-    with pytest.raises(NotImplementedError, match="footprints"):
-        gpu.grad_image(torch.rand(1, 1, 2, 2), footprints, image, *how[1:-1])
+def test_splines_of_many_taps_are_up_to_the_reference() -> None:
+    image, grid = torch.rand(1, 1, 4, 5, 3), torch.rand(1, 8, 3)
+    how = ((2, 2, 2), False, "spline4", ("zeros",) * 3, None)
+    assert torch.equal(gpu.read(image, grid, *how), reference.read(image, grid, *how))
+    with pytest.raises(NotImplementedError, match="spline4 in volumes"):
+        gpu.grad_image(torch.rand(1, 1, 2, 2, 2), grid, image, *how[1:-1])
+
+
+def footprints_of(count: int, size: tuple[int, ...], shrink: float) -> Tensor:
+    """Footprints in which an output pixel covers about so much of the picture, some of them not finite."""
+    ndim = len(size)
+    footprints = torch.randn(count, torch.Size(size).numel(), ndim, ndim + 1, dtype=torch.float64)
+    footprints *= torch.tensor([shrink] * ndim + [0.7])
+    footprints[0, 0, 0, 0], footprints[-1, -1, 0, -1] = torch.nan, torch.inf
+    return footprints
+
+
+@pytest.mark.parametrize(
+    ("ndim", "mode", "padding"),
+    [(1, "cubic", "wrap"), (2, "linear", "constant"), (2, "nearest", "border"), (3, "linear", "zeros")],
+)
+def test_footprints_are_read_as_by_the_reference(deterministic: bool, ndim: int, mode: str, padding: str) -> None:
+    size, in_size = (2, 3, 1)[:ndim], ((9,), (6, 5), (3, 4, 2))[ndim - 1]
+    image, grad_out = torch.randn(1, 2, *in_size).double(), torch.randn(2, 2, *size).double()
+    fill = torch.randn(2).double() if padding == "constant" else None
+    case = Case(image, footprints_of(2, size, 0.5), grad_out, (False, mode, (padding,) * ndim), fill)
+    check_all(on_device(case))
 
 
 def run(*command: str, **environment: str) -> str:
@@ -347,6 +368,26 @@ def test_a_gpu_computes_what_the_reference_does(mode: str, ndim: int, data: st.D
         check_all(case)
     finally:
         torch.use_deterministic_algorithms(False)
+
+
+@on_a_gpu
+@pytest.mark.parametrize(
+    ("size", "in_size", "mode"),
+    [((40, 31), (200, 180), "linear"), ((40, 31), (50, 60), "cubic"), ((9, 8, 7), (40, 30, 33), "linear")],
+)
+def test_a_gpu_shrinks_as_the_reference_does(
+    deterministic: bool, size: tuple[int, ...], in_size: tuple[int, ...], mode: str
+) -> None:
+    image, grad_out = torch.randn(2, 3, *in_size).double(), torch.randn(4, 3, *size).double()
+    how = (False, mode, ("zeros",) * len(size))
+    case = on_device(Case(image, footprints_of(4, size, 0.1), grad_out, how, None))
+    check_all(case)
+    torch.cuda.set_sync_debug_mode("error")  # nothing may wait for the device
+    try:
+        launch.read(case.image, case.coordinates, size, *how, None)
+        launch.gradients(case.grad_out, case.image, case.coordinates, *how, None)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 @on_a_gpu

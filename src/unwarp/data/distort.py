@@ -6,7 +6,7 @@ The last one is that of the inverse-compositional paper (arXiv 1612.03897), as i
 |---|---|
 | r    | rotation, uniform in ±90° |
 | rts  | rotation ±45°, scale 0.7 to 1.2, placed at random in a canvas 1.5 times as wide |
-| p    | scale 0.75 to 1, then each corner moved by a normal of 5 px (of 28), projective |
+| p    | scale 0.75 to 1, then each corner moved outward, in x and y alike, by a normal of 5 px (of 28), projective |
 | e    | scale 0.75 to 1, then a thin-plate spline over 4×4 points, each moved by a normal of 1.5 px (of 28) |
 | tc   | placed at random in a canvas 60/28 times as wide, with patches of other pictures |
 | h    | homography: corners moved by a normal of an eighth of the picture each, and by another one all together |
@@ -122,8 +122,7 @@ class Distortion:
 
         def moved(left: int) -> Tensor:
             scale = _uniform((left, 1, 1), 0.75, 1.0, generator)
-            amount = 5 * self.unit * _normal((left, 4, 1), generator)
-            return scale * half * corners + amount * corners / math.sqrt(2)
+            return (scale * half + 5 * self.unit * _normal((left, 4, 1), generator)) * corners
 
         from_canvas = _draw_convex(count, moved) / (self._extent(self.size, corners) / 2)
         return _homography(from_canvas, corners.expand(count, 4, 2))

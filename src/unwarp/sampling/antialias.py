@@ -19,9 +19,9 @@ from unwarp.coordinates import extents
 # A sample has at most about this many probes (64 × 64, 16 × 16 × 16): beyond, they lie farther apart than a pixel.
 MOST_PROBES = 4096.0
 # A shrinking this close to a whole number is that number: rounding shall not cost another row of probes.
-_WHOLE = 1e-4
+WHOLE = 1e-4
 # Input pixels per output pixel; more are not told apart.
-_MOST_SHRINK = 1e6
+MOST_SHRINK = 1e6
 
 
 def footprints_of_grid(grid: Tensor, ndim: int) -> Tensor:
@@ -48,11 +48,11 @@ def probes(footprints: Tensor, in_size: Sequence[int]) -> Iterator[tuple[Tensor,
     steps = torch.where(known[..., None, None], steps, torch.zeros_like(steps))
 
     half = extents(steps, in_size).unsqueeze(-1) / 2
-    shrink = (steps.detach() * half).square().sum(-2).clamp_max(_MOST_SHRINK**2).sqrt().clamp_min(1)
+    shrink = (steps.detach() * half).square().sum(-2).clamp_max(MOST_SHRINK**2).sqrt().clamp_min(1)
     volume = shrink.prod(-1, keepdim=True)
     shrink = torch.where(volume > MOST_PROBES, shrink * (MOST_PROBES / volume) ** (1 / ndim), shrink).clamp_min(1)
     nearest = shrink.round()
-    shrink = torch.where((shrink - nearest).abs() <= _WHOLE, nearest, shrink)
+    shrink = torch.where((shrink - nearest).abs() <= WHOLE, nearest, shrink)
 
     counts = [int(shrink[..., axis].amax().ceil()) for axis in range(ndim)]
     for cell in product(*(range(count) for count in counts)):

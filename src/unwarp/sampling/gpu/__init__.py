@@ -23,13 +23,13 @@ if torch.version.cuda and not AVAILABLE:
     warnings.warn("Triton is not installed: sampling on GPUs is correct, but slow", stacklevel=2)
 
 
-def supports(image: Tensor, coordinates: Tensor, mode: str) -> bool:
-    """Whether kernels do this: all but footprints, and splines of degree 4 and 5 in volumes."""
-    return image.is_cuda and AVAILABLE and _is_written(image, coordinates, mode)
+def supports(image: Tensor, mode: str) -> bool:
+    """Whether kernels do this: all but splines of degree 4 and 5 in volumes."""
+    return image.is_cuda and AVAILABLE and _is_written(image, mode)
 
 
-def _is_written(image: Tensor, coordinates: Tensor, mode: str) -> bool:
-    return coordinates.ndim == 3 and taps_of(mode) ** (image.ndim - 2) <= _MOST_TAPS
+def _is_written(image: Tensor, mode: str) -> bool:
+    return taps_of(mode) ** (image.ndim - 2) <= _MOST_TAPS
 
 
 def read(
@@ -42,7 +42,7 @@ def read(
     fill: Tensor | None,
 ) -> Tensor:
     """See `reference.read`, which does what is not supported."""
-    if not _is_written(image, coordinates, mode):
+    if not _is_written(image, mode):
         return reference.read(image, coordinates, size, linear, mode, padding, fill)
     from unwarp.sampling.gpu import launch
 
@@ -59,7 +59,7 @@ def grad_image(
     padding: Sequence[str],
 ) -> Tensor:
     """See `launch.grad_image`. NotImplementedError for what is not supported."""
-    _want_written(like, coordinates, mode)
+    _want_written(like, mode)
     from unwarp.sampling.gpu import launch
 
     with _current(like.device):
@@ -76,7 +76,7 @@ def grad_coordinates(
     fill: Tensor | None,
 ) -> Tensor:
     """See `launch.grad_coordinates`. NotImplementedError for what is not supported."""
-    _want_written(image, coordinates, mode)
+    _want_written(image, mode)
     from unwarp.sampling.gpu import launch
 
     with _current(image.device):
@@ -93,7 +93,7 @@ def gradients(
     fill: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """See `launch.gradients`. NotImplementedError for what is not supported."""
-    _want_written(image, coordinates, mode)
+    _want_written(image, mode)
     from unwarp.sampling.gpu import launch
 
     with _current(image.device):
@@ -105,7 +105,7 @@ def _current(device: torch.device) -> AbstractContextManager[object]:
     return nullcontext() if device.index == torch.cuda.current_device() else torch.cuda.device(device)
 
 
-def _want_written(image: Tensor, coordinates: Tensor, mode: str) -> None:
+def _want_written(image: Tensor, mode: str) -> None:
     # Only programs that were exported from the CPU come here with it; `ops.read` takes the reference.
-    if not _is_written(image, coordinates, mode):
-        raise NotImplementedError(f"gradients of an exported program on a GPU: not for footprints or {mode} in volumes")
+    if not _is_written(image, mode):
+        raise NotImplementedError(f"gradients of an exported program on a GPU: not for {mode} in volumes")

@@ -19,45 +19,15 @@ from unwarp.sampling.gpu.locate import (
     transform,
     unravel,
 )
+from unwarp.sampling.gpu.probes import load_footprints, probe, shrinking
 from unwarp.sampling.gpu.taps import find_taps, offset_of, settle, weigh, weight_of
+from unwarp.sampling.gpu.whole_numbers import bits_of, exponent_of, power_of_two
 
 # A map is gathered unless its pixels would visit this many times the samples that they need, or the inverse is not
 # to be trusted, or one pixel has more to visit than a loop should take.
 _WASTE = tl.constexpr(16)
 _CONDITION = tl.constexpr(1000.0)
 _MOST_VISITS = tl.constexpr(16384.0)
-
-
-@triton.jit
-def power_of_two(exponent, W: tl.constexpr):
-    """For the exponents of normal numbers."""
-    if W == tl.float32:
-        power = ((exponent.to(tl.int32) + 127) << 23).to(tl.float32, bitcast=True)
-    else:
-        power = ((exponent.to(tl.int64) + 1023) << 52).to(tl.float64, bitcast=True)
-    return power
-
-
-@triton.jit
-def bits_of(value, W: tl.constexpr):
-    """A magnitude as an integer; they are in the same order, with what is not a number as the largest."""
-    if W == tl.float32:
-        bits = tl.abs(value).to(tl.int32, bitcast=True)
-    else:
-        bits = tl.abs(value).to(tl.int64, bitcast=True)
-    return bits
-
-
-@triton.jit
-def exponent_of(bits, W: tl.constexpr):
-    """An exponent such that 2 to it times the number with these bits is below 4; and whether that number is finite."""
-    if W == tl.float32:
-        exponent = tl.maximum(126 - (bits >> 23), -126)
-        finite = (bits >> 23) < 255
-    else:
-        exponent = tl.maximum(1022 - (bits >> 52), -1022)
-        finite = (bits >> 52) < 2047
-    return tl.minimum(exponent, 126 if W == tl.float32 else 1022), finite
 
 
 @triton.jit
@@ -220,6 +190,7 @@ def scatter(
     at_map,
     at_row,
     at_column,
+    at_change,
     in_x,
     in_y,
     in_z,
@@ -238,6 +209,7 @@ def scatter(
     NDIM: tl.constexpr,
     LINEAR: tl.constexpr,
     PROJECTIVE: tl.constexpr,
+    FOOTPRINTS: tl.constexpr,
     MODE: tl.constexpr,
     PADDING: tl.constexpr,
     PRECISION: tl.constexpr,
@@ -265,6 +237,7 @@ def scatter(
         if tl.load(scatters + n) == 0:
             return
     scale = 1.0
+    fraction = 1.0
     if LIMBS > 0:
         exponent, finite_limit = exponent_of(tl.load(limits + n), W)
         if finite_limit == 0:  # no whole number says so; `finish` does
@@ -276,35 +249,79 @@ def scatter(
     for d in tl.static_range(1, NDIM):
         pixels = pixels * in_size[d]
     at = coordinates + pull * at_map
-    strides = (at_map, at_row, at_column)
+    strides = (at_map, at_row, at_column, at_change)
     entries = load_entries(at, strides, in_size, out_size, LINEAR, PROJECTIVE, W)
     for block in range(tl.program_id(0) % programs, tl.cdiv(count, BLOCK), programs):
         samples = tl.full([1], BLOCK, INDEX) * block + tl.arange(0, BLOCK)
         mask = samples < count
-        positions = locate(entries, at, strides, samples, mask, in_size, out_size, over, LINEAR, PROJECTIVE, INDEX, W)
-        offsets, weights, slopes, _, finite = find_taps(
-            positions, in_size, (1, in_x, in_x * in_y), PRECISION, MODE, PADDING, INDEX, W
-        )
         gradient = grad_out + pull * grad_map + first.to(tl.int64) * grad_c + samples * grad_q
         target = result + (n * channels + first) * pixels
-        for _c in tl.range(tl.minimum(at_once, channels - first), loop_unroll_factor=UNROLL):
-            given = tl.load(gradient, mask=mask & finite, other=0).to(W) * scale
-            for k in tl.static_range(len(offsets[0]) ** NDIM):
-                weight = weight_of(weights, slopes, k, -1)
-                value = weight * given
-                to = target + offset_of(offsets, k)
-                reached = mask & finite & (weight != 0)
-                if LIMBS == 0:
-                    tl.atomic_add(to, value, mask=reached, sem="relaxed")
-                else:
-                    value = value * fraction
-                    whole = value.to(tl.int64)
-                    tl.atomic_add(to, whole, mask=reached, sem="relaxed")
-                    if LIMBS == 2:
-                        rest = (value - whole.to(W)) * fraction
-                        tl.atomic_add(to + images * channels * pixels, rest.to(tl.int64), mask=reached, sem="relaxed")
-            gradient += grad_c
-            target += pixels
+        dense = (1, in_x, in_x * in_y)
+        some = tl.minimum(at_once, channels - first)
+        if FOOTPRINTS:
+            steps, positions = load_footprints(at, strides, samples, mask, in_size, W)
+            cells, counts = shrinking(steps, NDIM, W)
+            for z in range(counts[2]):
+                for y in range(counts[1]):
+                    for x in range(counts[0]):
+                        share, _, probed = probe(steps, positions, cells, (x, y, z)[:NDIM], W)
+                        offsets, weights, slopes, _, finite = find_taps(
+                            probed, in_size, dense, PRECISION, MODE, PADDING, INDEX, W
+                        )
+                        add_to_pixels(
+                            target, pixels, gradient, grad_c, share * scale, fraction, images * channels * pixels, some,
+                            offsets, weights, slopes, mask & finite, LIMBS, W, UNROLL,
+                        )  # fmt: skip
+        else:
+            positions = locate(
+                entries, at, strides, samples, mask, in_size, out_size, over, LINEAR, PROJECTIVE, INDEX, W
+            )
+            offsets, weights, slopes, _, finite = find_taps(
+                positions, in_size, dense, PRECISION, MODE, PADDING, INDEX, W
+            )
+            add_to_pixels(
+                target, pixels, gradient, grad_c, scale, fraction, images * channels * pixels, some, offsets, weights,
+                slopes, mask & finite, LIMBS, W, UNROLL,
+            )  # fmt: skip
+
+
+@triton.jit
+def add_to_pixels(
+    target,
+    pixels,
+    gradient,
+    grad_c,
+    scale,
+    fraction,
+    limb,
+    channels,
+    offsets,
+    weights,
+    slopes,
+    mask,
+    LIMBS: tl.constexpr,
+    W: tl.constexpr,
+    UNROLL: tl.constexpr,
+):
+    """Adds what samples are given, times `scale`, to the pixels they have read; for the rest see `scatter`."""
+    for _c in tl.range(channels, loop_unroll_factor=UNROLL):
+        given = tl.load(gradient, mask=mask, other=0).to(W) * scale
+        for k in tl.static_range(len(offsets[0]) ** len(offsets)):
+            weight = weight_of(weights, slopes, k, -1)
+            value = weight * given
+            to = target + offset_of(offsets, k)
+            reached = mask & (weight != 0)
+            if LIMBS == 0:
+                tl.atomic_add(to, value, mask=reached, sem="relaxed")
+            else:
+                value = value * fraction
+                whole = value.to(tl.int64)
+                tl.atomic_add(to, whole, mask=reached, sem="relaxed")
+                if LIMBS == 2:
+                    rest = (value - whole.to(W)) * fraction
+                    tl.atomic_add(to + limb, rest.to(tl.int64), mask=reached, sem="relaxed")
+        gradient += grad_c
+        target += pixels
 
 
 @kernel

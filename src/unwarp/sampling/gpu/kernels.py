@@ -1,7 +1,7 @@
 """The kernels that read an image, and that give the gradient of what placed the samples.
 
 A program goes through blocks of samples of one map; of each it finds once what they read, then goes through the
-channels.
+channels. Of footprints it finds anew what each of their probes reads.
 """
 
 import triton
@@ -18,6 +18,7 @@ from unwarp.sampling.gpu.locate import (
     locate,
     unravel,
 )
+from unwarp.sampling.gpu.probes import load_footprints, probe, shrinking
 from unwarp.sampling.gpu.taps import find_taps, offset_of, weight_of
 
 # So many pixels are loaded together; more would not fit the registers.
@@ -45,6 +46,7 @@ def read(
     at_map,
     at_row,
     at_column,
+    at_change,
     fill_c,
     in_x,
     in_y,
@@ -62,6 +64,7 @@ def read(
     NDIM: tl.constexpr,
     LINEAR: tl.constexpr,
     PROJECTIVE: tl.constexpr,
+    FOOTPRINTS: tl.constexpr,
     MODE: tl.constexpr,
     PADDING: tl.constexpr,
     PRECISION: tl.constexpr,
@@ -78,26 +81,39 @@ def read(
     in_size = (in_x, in_y, in_z)[:NDIM]
     out_size = (out_x, out_y, out_z)[:NDIM]
     over = (over_x, over_y)
+    image_strides = (image_x, image_y, image_z)
     groups = tl.cdiv(channels, at_once)
     pull = (tl.program_id(0) // (programs * groups)).to(tl.int64)
     first = tl.program_id(0) // programs % groups * at_once
     at = coordinates + pull * at_map
-    strides = (at_map, at_row, at_column)
+    strides = (at_map, at_row, at_column, at_change)
     entries = load_entries(at, strides, in_size, out_size, LINEAR, PROJECTIVE, W)
     for block in range(tl.program_id(0) % programs, tl.cdiv(count, BLOCK), programs):
         samples = tl.full([1], BLOCK, INDEX) * block + tl.arange(0, BLOCK)
         mask = samples < count
-        positions = locate(entries, at, strides, samples, mask, in_size, out_size, over, LINEAR, PROJECTIVE, INDEX, W)
-        offsets, weights, slopes, inside, finite = find_taps(
-            positions, in_size, (image_x, image_y, image_z), PRECISION, MODE, PADDING, INDEX, W
-        )
+        if FOOTPRINTS:
+            steps, positions = load_footprints(at, strides, samples, mask, in_size, W)
+            cells, counts = shrinking(steps, NDIM, W)
+        else:
+            positions = locate(
+                entries, at, strides, samples, mask, in_size, out_size, over, LINEAR, PROJECTIVE, INDEX, W
+            )
+            offsets, weights, slopes, inside, finite = find_taps(
+                positions, in_size, image_strides, PRECISION, MODE, PADDING, INDEX, W
+            )
         source = image + pull // maps * image_n + first.to(tl.int64) * image_c
         target = out + (pull * channels + first) * count + samples
         background = fill + first * fill_c
         for _ in tl.range(tl.minimum(at_once, channels - first), loop_unroll_factor=UNROLL):
-            total = tl.where(finite, weighted_sum(source, offsets, weights, slopes, W), 0.0)
-            if FILLED:
-                total += tl.load(background).to(W) * (1 - inside)
+            if FOOTPRINTS:
+                total = mean_of_probes(
+                    source, background, steps, positions, cells, counts, in_size, image_strides, PRECISION, MODE,
+                    PADDING, FILLED, INDEX, W,
+                )  # fmt: skip
+            else:
+                total = tl.where(finite, weighted_sum(source, offsets, weights, slopes, W), 0.0)
+                if FILLED:
+                    total += tl.load(background).to(W) * (1 - inside)
             if out.dtype.element_ty == tl.uint8:
                 total = tl.minimum(tl.maximum(round_even(total, W), 0.0), 255.0)
             tl.store(target, total.to(out.dtype.element_ty), mask=mask)
@@ -130,6 +146,39 @@ def weighted_sum(source, offsets, weights, slopes, W: tl.constexpr):
     return total
 
 
+@triton.jit
+def mean_of_probes(
+    source,
+    background,
+    steps,
+    positions,
+    cells,
+    counts,
+    in_size,
+    image_strides,
+    PRECISION: tl.constexpr,
+    MODE: tl.constexpr,
+    PADDING: tl.constexpr,
+    FILLED: tl.constexpr,
+    INDEX: tl.constexpr,
+    W: tl.constexpr,
+):
+    """The value of one channel at footprints."""
+    total = cells[0] * 0
+    for z in range(counts[2]):
+        for y in range(counts[1]):
+            for x in range(counts[0]):
+                share, _, probed = probe(steps, positions, cells, (x, y, z)[: len(in_size)], W)
+                offsets, weights, slopes, inside, finite = find_taps(
+                    probed, in_size, image_strides, PRECISION, MODE, PADDING, INDEX, W
+                )
+                value = tl.where(finite, weighted_sum(source, offsets, weights, slopes, W), 0.0)
+                if FILLED:
+                    value += tl.load(background).to(W) * (1 - inside)
+                total += share * value
+    return total
+
+
 @kernel
 def grad_coordinates(
     image,
@@ -149,6 +198,7 @@ def grad_coordinates(
     at_map,
     at_row,
     at_column,
+    at_change,
     fill_c,
     in_x,
     in_y,
@@ -165,6 +215,7 @@ def grad_coordinates(
     NDIM: tl.constexpr,
     LINEAR: tl.constexpr,
     PROJECTIVE: tl.constexpr,
+    FOOTPRINTS: tl.constexpr,
     MODE: tl.constexpr,
     PADDING: tl.constexpr,
     PRECISION: tl.constexpr,
@@ -177,15 +228,17 @@ def grad_coordinates(
 ):
     """Gradient of what placed the samples: see `read` for its `programs`.
 
-    Of points, `result [N K, count, D]`; of matrices, what each program adds to it: `[N K, programs, rows, D+1]`.
+    Of points, `result [N K, count, D]`; of footprints, `[N K, count, D, D+1]`; of matrices, what each program adds to
+    it: `[N K, programs, rows, D+1]`.
     With `SCATTERS` the gradient of an image without gaps is added to `into`, too, as `image.scatter` does.
     """
     in_size = (in_x, in_y, in_z)[:NDIM]
     out_size = (out_x, out_y, out_z)[:NDIM]
     over = (over_x, over_y)
+    image_strides = (image_x, image_y, image_z)
     pull = (tl.program_id(0) // programs).to(tl.int64)
     at = coordinates + pull * at_map
-    strides = (at_map, at_row, at_column)
+    strides = (at_map, at_row, at_column, at_change)
     source = image + pull // maps * image_n
     gradient = grad_out + pull * grad_map
     pixels = in_x.to(tl.int64)
@@ -199,20 +252,46 @@ def grad_coordinates(
     for block in range(tl.program_id(0) % programs, tl.cdiv(count, BLOCK), programs):
         samples = tl.full([1], BLOCK, INDEX) * block + tl.arange(0, BLOCK)
         mask = samples < count
-        positions = locate(entries, at, strides, samples, mask, in_size, out_size, over, LINEAR, PROJECTIVE, INDEX, W)
-        offsets, weights, slopes, _, finite = find_taps(
-            positions, in_size, (image_x, image_y, image_z), PRECISION, MODE, PADDING, INDEX, W
-        )
-        along = slopes_along(
-            source, image_c, gradient + samples * grad_q, grad_c, fill, fill_c, target, pixels, channels, offsets,
-            weights, slopes, mask & finite, FILLED, SCATTERS, W, UNROLL,
-        )  # fmt: skip
+        given = gradient + samples * grad_q
+        if FOOTPRINTS:
+            steps, positions = load_footprints(at, strides, samples, mask, in_size, W)
+            cells, counts = shrinking(steps, NDIM, W)
+            totals = ()
+            for _i in tl.static_range(NDIM * (NDIM + 1)):
+                totals = totals + (tl.zeros([BLOCK], W),)
+            for z in range(counts[2]):
+                for y in range(counts[1]):
+                    for x in range(counts[0]):
+                        share, places, probed = probe(steps, positions, cells, (x, y, z)[:NDIM], W)
+                        offsets, weights, slopes, _, finite = find_taps(
+                            probed, in_size, image_strides, PRECISION, MODE, PADDING, INDEX, W
+                        )
+                        along = slopes_along(
+                            source, image_c, given, grad_c, share, fill, fill_c, target, pixels, channels, offsets,
+                            weights, slopes, mask & finite, FILLED, SCATTERS, W, UNROLL,
+                        )  # fmt: skip
+                        totals = add_products(totals, along, places, mask & finite)
+            footprint = result + (pull * count + samples) * (NDIM * (NDIM + 1))
+            for k in tl.static_range(NDIM * (NDIM + 1)):
+                of_change = totals[k] * (in_size[k // (NDIM + 1)].to(W) * 0.5)
+                tl.store(footprint + k, of_change.to(result.dtype.element_ty), mask=mask)
+        else:
+            positions = locate(
+                entries, at, strides, samples, mask, in_size, out_size, over, LINEAR, PROJECTIVE, INDEX, W
+            )
+            offsets, weights, slopes, _, finite = find_taps(
+                positions, in_size, image_strides, PRECISION, MODE, PADDING, INDEX, W
+            )
+            along = slopes_along(
+                source, image_c, given, grad_c, 1.0, fill, fill_c, target, pixels, channels, offsets,
+                weights, slopes, mask & finite, FILLED, SCATTERS, W, UNROLL,
+            )  # fmt: skip
         if LINEAR:
             centered = from_center(unravel(samples, out_size, over, INDEX), out_size, W)
             if PROJECTIVE:
                 along = through_division(entries, centered, along, in_size, W)
             sums = add_products(sums, along, centered, mask & finite)
-        else:
+        elif not FOOTPRINTS:
             point = result + pull * count * NDIM + samples * NDIM
             for d in tl.static_range(NDIM):
                 of_point = tl.where(finite, along[d], 0.0) * (in_size[d].to(W) * 0.5)
@@ -231,6 +310,7 @@ def slopes_along(
     image_c,
     gradient,
     grad_c,
+    share,
     fill,
     fill_c,
     target,
@@ -247,13 +327,14 @@ def slopes_along(
 ):
     """For each axis, the derivative with respect to the position, times the given gradient and summed over channels.
 
-    With `SCATTERS`, what is given is added to the pixels that have been read, from `target` on.
+    Only a `share` of what is given counts. With `SCATTERS`, it is added to the pixels that have been read, from
+    `target` on.
     """
     ndim: tl.constexpr = len(offsets)
     zero = weights[0][0] * 0
     along = (zero, zero, zero)[:ndim]
     for _ in tl.range(channels, loop_unroll_factor=UNROLL):
-        given = tl.load(gradient, mask=mask, other=0).to(W)
+        given = tl.load(gradient, mask=mask, other=0).to(W) * share
         background = tl.load(fill).to(W) if FILLED else 0.0
         along = add_slopes(along, source, offsets, weights, slopes, given, background, W)
         if SCATTERS:

@@ -246,7 +246,7 @@ def _plan_scatter(
     programs, at_once = _shares(out, how["BLOCK"])
     numbers = (
         *gradient.stride,
-        *coordinates.stride[:3],
+        *_strides_of_four(coordinates),
         *_spatial(like.shape),
         *_spatial(out),
         *_counts(like, out),
@@ -315,6 +315,7 @@ def _how(
         "NDIM": ndim,
         "LINEAR": linear,
         "PROJECTIVE": linear and coordinates.shape[1] > ndim,
+        "FOOTPRINTS": len(coordinates.shape) == 4,
         "MODE": mode,
         # Fill values are dealt with apart.
         "PADDING": padding_code(padding),
@@ -342,6 +343,11 @@ def _strides(image: _Layout) -> tuple[int, ...]:
     return (*image.stride[:2], *(*reversed(image.stride[2:]), 0, 0)[:3])
 
 
+def _strides_of_four(coordinates: _Layout) -> tuple[int, ...]:
+    """The last is that of a footprint's changes, which matrices and points do not have."""
+    return (*coordinates.stride, 0)[:4]
+
+
 def _counts(image: _Layout, out: tuple[int, ...]) -> tuple[int, int, int]:
     """How many images there are, channels, and maps of an image."""
     return image.shape[0], image.shape[1], out[0] // image.shape[0]
@@ -354,7 +360,7 @@ def _samples(image: _Layout, coordinates: _Layout, out: tuple[int, ...], fill: _
     """
     by_channel = 0 if fill is None or math.prod(fill.shape) == 1 else fill.stride[0]
     counts = (*_counts(image, out)[1:], math.prod(out[2:]))
-    return (*coordinates.stride[:3], by_channel, *_spatial(image.shape), *_spatial(out), *counts, *_over(out))
+    return (*_strides_of_four(coordinates), by_channel, *_spatial(image.shape), *_spatial(out), *counts, *_over(out))
 
 
 def _index(*layouts: _Layout, out: Sequence[int] = ()) -> tl.dtype:

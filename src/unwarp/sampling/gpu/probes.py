@@ -1,0 +1,90 @@
+"""The probes of a footprint, whose mean a sample is: the twin of antialias.py. Device functions."""
+
+import triton
+import triton.language as tl
+
+from unwarp.sampling import antialias
+from unwarp.sampling.gpu.locate import divide
+
+MOST_PROBES = tl.constexpr(antialias.MOST_PROBES)
+WHOLE = tl.constexpr(antialias.WHOLE)
+MOST_SHRINK = tl.constexpr(antialias.MOST_SHRINK)
+
+
+@triton.jit
+def load_footprints(footprints, strides, samples, mask, in_size, W: tl.constexpr):
+    """Of each sample the change per output pixel in pixels, row by row, and the position; not a number where unknown.
+
+    `strides` are those of maps, footprints, rows and columns.
+    """
+    ndim: tl.constexpr = len(in_size)
+    steps = ()
+    positions = ()
+    known = mask
+    for d in tl.static_range(ndim):
+        extent = in_size[d].to(W)
+        for column in tl.static_range(ndim + 1):
+            at = footprints + samples * strides[1] + d * strides[2] + column * strides[3]
+            entry = tl.load(at, mask=mask, other=0).to(W)
+            known = known & (tl.abs(entry) < float("inf"))
+            if column < ndim:
+                steps = steps + (entry * extent * 0.5,)
+            else:
+                positions = positions + ((entry * extent + (extent - 1)) * 0.5,)
+    known_steps = ()
+    for k in tl.static_range(ndim * ndim):
+        known_steps = known_steps + (tl.where(known, steps[k], 0.0),)
+    known_positions = ()
+    for d in tl.static_range(ndim):
+        known_positions = known_positions + (tl.where(known, positions[d], float("nan")),)
+    return known_steps, known_positions
+
+
+@triton.jit
+def shrinking(steps, ndim: tl.constexpr, W: tl.constexpr):
+    """Into how many cells an output pixel is cut along each axis of the output, the last of them perhaps a part of one.
+
+    Also into how many at most in this block, for x, y and z.
+    """
+    cells = ()
+    volume = steps[0] * 0 + 1
+    for axis in tl.static_range(ndim):
+        squared = steps[axis] * steps[axis]
+        for d in tl.static_range(1, ndim):
+            squared += steps[d * ndim + axis] * steps[d * ndim + axis]
+        length = tl.maximum(tl.sqrt(tl.minimum(squared, MOST_SHRINK * MOST_SHRINK)), 1.0)
+        volume = volume * length
+        cells = cells + (length,)
+    excess = tl.where(volume > MOST_PROBES, MOST_PROBES / volume, 1.0)
+    fewer = tl.exp2(tl.log2(excess) * (1 / ndim)) if ndim > 1 else excess
+    found = ()
+    counts = ()
+    for axis in tl.static_range(ndim):
+        length = tl.maximum(tl.where(volume > MOST_PROBES, cells[axis] * fewer, cells[axis]), 1.0)
+        nearest = tl.floor(length + 0.5)
+        length = tl.where(tl.abs(length - nearest) <= WHOLE, nearest, length)
+        found = found + (length,)
+        counts = counts + (tl.max(tl.ceil(length)).to(tl.int32),)
+    for _ in tl.static_range(3 - ndim):
+        counts = counts + (1,)
+    return found, counts
+
+
+@triton.jit
+def probe(steps, positions, cells, cell, W: tl.constexpr):
+    """One probe of each sample: how much it weighs, its place in the output pixel, and its position in the picture."""
+    ndim: tl.constexpr = len(positions)
+    share = cells[0] * 0 + 1
+    places = ()
+    for axis in tl.static_range(ndim):
+        begin = tl.minimum(divide(cells[axis] * 0 + cell[axis], cells[axis], W), 1.0)
+        end = tl.minimum(divide(cells[axis] * 0 + (cell[axis] + 1), cells[axis], W), 1.0)
+        share = share * (end - begin)
+        places = places + ((begin + end) * 0.5 - 0.5,)
+    probed = ()
+    for d in tl.static_range(ndim):
+        position = positions[d]
+        for axis in tl.static_range(ndim):
+            position = position + steps[d * ndim + axis] * places[axis]
+        probed = probed + (position,)
+    return share, places, probed
