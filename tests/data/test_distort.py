@@ -40,11 +40,11 @@ def test_the_true_map_made_the_picture(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["r", "rts", "p", "tc", "h"])
 def test_the_inverse_of_the_true_map_straightens(name: str) -> None:
-    # In perspective a part may leave a canvas as small as the picture.
-    distortion = Distortion(name, (28, 28), patches=0, size=(56, 56) if name == "p" else None)
-    images, pull = distortion(blobs(), generator(1))
+    distortion = Distortion(name, (28, 28), patches=0)
+    images, pull = distortion(blobs().repeat(20, 1, 1, 1), generator(1))
     back = warp(images, pull.inverse(), (28, 28))
-    assert (back - blobs()).abs().mean() < 0.05
+    # Not of every picture: in perspective, one may be squeezed to almost nothing.
+    assert (back - blobs()[:1]).abs().mean((1, 2, 3)).median() < 0.05
 
 
 @pytest.mark.parametrize(
