@@ -163,3 +163,18 @@ def test_what_a_spline_keeps_of_a_grid_serves_everyone() -> None:
     grid(leaf).square().sum().backward()
     torch.testing.assert_close(leaf.grad, in_transform)
     assert torch.equal(grid(torch.zeros(2, spline.num_params)), points.float())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_splines_on_a_gpu_are_as_exact_where_tf32_is_allowed() -> None:
+    spline = ThinPlateSpline((4, 4))
+    theta = 0.2 * torch.randn(2, spline.num_params)
+    wanted = spline(theta).grid((40, 50))
+    torch.set_float32_matmul_precision("high")
+    try:
+        found = [spline.cuda()(theta.cuda()).grid((40, 50)).cpu() for _ in range(2)]
+        points = spline(theta.cuda())(identity_grid((40, 50), device=torch.device("cuda")).expand(2, -1, -1, -1)).cpu()
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    for grid in (*found, points):
+        torch.testing.assert_close(grid, wanted, atol=1e-5, rtol=0)
