@@ -97,7 +97,18 @@ def test_recipes_hold_differences_only(name: str) -> None:
     assert all(defaults[key] != value or key == "data" for key, value in options.items())
 
 
-@pytest.mark.parametrize("name", [name for name in recipe_names() if name not in ("folder", "birds")])
+# Those that differ from others only in how pictures are distorted take long to say the same.
+ALIKE = ("mnist-r", "mnist-p", "mnist-e", "mnist-h", "mnist-tc")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in ALIKE else ())
+        for name in recipe_names()
+        if name not in ("folder", "birds")
+    ],
+)
 def test_every_recipe_takes_a_step(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     archive = tmp_path / "digits.npz"
     labels = np.arange(60) % 2

@@ -95,6 +95,7 @@ def test_finished_models_are_not_trained_again(bars: Path, tmp_path: Path) -> No
     assert run.results() == before
 
 
+@pytest.mark.slow
 def test_two_processes_train_together(bars: Path, tmp_path: Path) -> None:
     words = f"train --data {bars} --distortion r --model convnet,st-convnet --epochs 2 --batch-size 16 --devices 2"
     words += f" --accelerator cpu --precision 32 --out {tmp_path} --debug"
