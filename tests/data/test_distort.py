@@ -43,8 +43,8 @@ def test_the_inverse_of_the_true_map_straightens(name: str) -> None:
     distortion = Distortion(name, (28, 28), patches=0)
     images, pull = distortion(blobs().repeat(20, 1, 1, 1), generator(1))
     back = warp(images, pull.inverse(), (28, 28))
-    # Not of every picture: in perspective, one may be squeezed to almost nothing.
-    assert (back - blobs()[:1]).abs().mean((1, 2, 3)).median() < 0.05
+    # In the mean of many: in perspective, one may be squeezed to almost nothing.
+    assert (back - blobs()[:1]).abs().mean() < 0.05
 
 
 @pytest.mark.parametrize(
