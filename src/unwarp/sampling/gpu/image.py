@@ -16,6 +16,7 @@ from unwarp.sampling.gpu.locate import (
     load_entries,
     load_matrix,
     locate,
+    pixels_in,
     transform,
     unravel,
 )
@@ -144,9 +145,7 @@ def prepare(
     """
     in_size = (in_x, in_y, in_z)[:NDIM]
     out_size = (out_x, out_y, out_z)[:NDIM]
-    pixels = channels.to(tl.int64)
-    for d in tl.static_range(NDIM):
-        pixels = pixels * in_size[d]
+    pixels = channels * pixels_in(in_size)
     values = channels.to(tl.int64) * maps * count
     n = tl.program_id(0) // programs
 
@@ -245,9 +244,7 @@ def scatter(
         scale = power_of_two(exponent, W)
         fraction = power_of_two(bits, W)
 
-    pixels = in_x.to(tl.int64)
-    for d in tl.static_range(1, NDIM):
-        pixels = pixels * in_size[d]
+    pixels = pixels_in(in_size)
     at = coordinates + pull * at_map
     strides = (at_map, at_row, at_column, at_change)
     entries = load_entries(at, strides, in_size, out_size, LINEAR, PROJECTIVE, W)
@@ -364,9 +361,7 @@ def finish(
     """The gradient of the image, `result [N, C, pixels]`, gathered or from what has been scattered."""
     in_size = (in_x, in_y, in_z)[:NDIM]
     out_size = (out_x, out_y, out_z)[:NDIM]
-    count = in_x.to(tl.int64)
-    for d in tl.static_range(1, NDIM):
-        count = count * in_size[d]
+    count = pixels_in(in_size)
     blocks = tl.cdiv(count, BLOCK)
     groups = tl.cdiv(channels, CHANNELS)
     n = (tl.program_id(0) // (blocks * groups)).to(tl.int64)

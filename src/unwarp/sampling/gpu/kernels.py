@@ -16,6 +16,7 @@ from unwarp.sampling.gpu.locate import (
     kernel,
     load_entries,
     locate,
+    pixels_in,
     unravel,
 )
 from unwarp.sampling.gpu.probes import load_footprints, probe, shrinking
@@ -241,9 +242,7 @@ def grad_coordinates(
     strides = (at_map, at_row, at_column, at_change)
     source = image + pull // maps * image_n
     gradient = grad_out + pull * grad_map
-    pixels = in_x.to(tl.int64)
-    for d in tl.static_range(1, NDIM):
-        pixels = pixels * in_size[d]
+    pixels = pixels_in(in_size)
     target = into + pull // maps * channels * pixels
     entries = load_entries(at, strides, in_size, out_size, LINEAR, PROJECTIVE, W)
     sums = ()

@@ -58,6 +58,15 @@ def unravel(number, size, over, INDEX: tl.constexpr):
 
 
 @triton.jit
+def pixels_in(size):
+    """How many pixels a picture has, in 64 bits."""
+    count = size[0].to(tl.int64)
+    for d in tl.static_range(1, len(size)):
+        count = count * size[d]
+    return count
+
+
+@triton.jit
 def from_center(indices, size, W: tl.constexpr):
     """Pixels counted from the middle of the picture."""
     centered = ()
