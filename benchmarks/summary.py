@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 README = Path(__file__).parents[1] / "README.md"
-FIGURES = Path(__file__).parent / "results" / "sampling-cpu-2.json"
+FIGURES = [Path(__file__).parent / "results" / f"sampling-{kernels}-2.json" for kernels in ("avx512", "avx2")]
+WORKLOADS = ("forward", "theta", "theta and image")
 BEGIN, END = "<!-- speed: written by python -m benchmarks.summary -->", "<!-- end of speed -->"
 
 
@@ -20,7 +21,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true")
     arguments = parser.parse_args()
     readme = README.read_text()
-    wanted = with_table(readme, json.loads(FIGURES.read_text()))
+    wanted = with_table(readme, [json.loads(path.read_text()) for path in FIGURES])
     if arguments.check:
         if readme != wanted:
             print("README.md: the table of speed is not that of the stored figures", file=sys.stderr)
@@ -29,25 +30,27 @@ def main() -> int:
     return 0
 
 
-def with_table(readme: str, figures: dict[str, Any]) -> str:
+def with_table(readme: str, figures: list[dict[str, Any]]) -> str:
     """The README with its table of speed made anew."""
     before, _, rest = readme.partition(BEGIN)
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}\n{_table(figures)}{END}{after}"
 
 
-def _table(figures: dict[str, Any]) -> str:
-    cases: dict[str, dict[str, dict[str, float]]] = {}
-    for row in figures["rows"]:
-        cases.setdefault(f"{row['case']} {tuple(row['shape'])}", {})[row["workload"]] = row["seconds"]
+def _table(figures: list[dict[str, Any]]) -> str:
+    machines = [f"{run['machine']['kernels'].upper()}, {run['machine']['machine']}" for run in figures]
     lines = [
-        "| float32, linear | forward | with the gradient of θ | and of the image | forward: kornia, OpenCV, SciPy |",
-        "|---|--:|--:|--:|--:|",
+        f"| float32, linear | {' | | | '.join(machines)} | | |",
+        "|---" + "|--:" * len(WORKLOADS) * len(figures) + "|",
+        "| | " + " | ".join(["forward", "with the gradient of θ", "and of the image"] * len(figures)) + " |",
     ]
-    for case, workloads in cases.items():
-        ratios = [_ratio(workloads[name], "torch") for name in ("forward", "theta", "theta and image")]
-        others = ", ".join(_ratio(workloads["forward"], name) for name in ("kornia", "opencv", "scipy"))
-        lines.append(f"| {case} | {' | '.join(ratios)} | {others} |")
+    cases: dict[str, list[str]] = {}
+    for run in figures:
+        for row in run["rows"]:
+            if row["workload"] in WORKLOADS:
+                case = f"{row['case']} {tuple(row['shape'])}"
+                cases.setdefault(case, []).append(_ratio(row["seconds"], "torch"))
+    lines += [f"| {case} | {' | '.join(ratios)} |" for case, ratios in cases.items()]
     return "\n".join(lines) + "\n"
 
 

@@ -14,12 +14,6 @@ struct Cell {
     Vec<W> low[D], high[D];
     Vec<W> low_slope[D], high_slope[D];
     bool within;  // all samples lie between their two pixels: the slopes are -1 and 1
-
-    Vec<W> inside() const {
-        Vec<W> product = low[0] + high[0];
-        for (int d = 1; d < D; ++d) product *= low[d] + high[d];
-        return product;
-    }
 };
 
 // What is the same for all groups of a job: kept in registers, where the compiler could not know it by itself.

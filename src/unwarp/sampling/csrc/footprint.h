@@ -119,12 +119,13 @@ void forward_footprints(const Job& job, const Plane& image, const Plane& out) {
         const T* source = static_cast<const T*>(image.data) + map / job.maps * image.batch_stride;
         T* target = static_cast<T*>(out.data) + map * out.batch_stride;
         const Axes<D, W> axes(job, image.stride);
+        Cells<D, W> cells;
         std::vector<Vec<W>> mean(static_cast<std::size_t>(job.channels));
         for_groups<W>(job, item % pieces, [&](std::int64_t first, int count) {
             Footprints<D, W> group(job, map, first, count);
             std::fill(mean.begin(), mean.end(), Vec<W>{});
             group.for_probes(job, [&] {
-                read_group<D, T, W>(job, axes, group, 0, source, image, [&](std::int64_t c, Vec<W> value) {
+                read_block<D, T, W>(job, axes, group, cells, source, image, [&](int, std::int64_t c, Vec<W> value) {
                     mean[static_cast<std::size_t>(c)] += group.weight * value;
                 });
             });
@@ -144,18 +145,20 @@ void points_footprints(const Job& job, const Plane& image, const Plane& grad_out
         const T* source = static_cast<const T*>(image.data) + map / job.maps * image.batch_stride;
         const W* gradient = static_cast<const W*>(grad_out.data) + map * grad_out.batch_stride;
         const Axes<D, W> axes(job, image.stride);
+        Cells<D, W> cells;
         for_groups<W>(job, item % pieces, [&](std::int64_t first, int count) {
             Footprints<D, W> group(job, map, first, count);
             Vec<W> of_point[D] = {}, of_step[D][D] = {};
+            const W* given = gradient + first * grad_out.stride[0];
             group.for_probes(job, [&] {
-                Vec<W> slope[D];
-                slope_of_group<D, T, W>(
-                    job, axes, group, 0, count, source, image, gradient + first * grad_out.stride[0], grad_out, slope);
-                for (int d = 0; d < D; ++d) {
-                    const Vec<W> share = group.weight * slope[d];
-                    of_point[d] += share;
-                    for (int e = 0; e < D; ++e) of_step[d][e] += share * group.offset[e];
-                }
+                slopes_of_block<D, T, W>(
+                    job, axes, group, cells, source, image, given, grad_out, [&](int, const Vec<W>* slope) {
+                        for (int d = 0; d < D; ++d) {
+                            const Vec<W> share = group.weight * slope[d];
+                            of_point[d] += share;
+                            for (int e = 0; e < D; ++e) of_step[d][e] += share * group.offset[e];
+                        }
+                    });
             });
             const auto put = [&](auto* to) {
                 to += (map * job.samples + first) * D * (D + 1);

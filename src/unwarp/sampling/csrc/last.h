@@ -136,7 +136,7 @@ void points_last(const Job& job, const Plane& image, const Plane& grad_out, void
                     }
                 }
                 if (job.grid)
-                    put_slopes<D, W>(job, map, block.begin + at, count, slope, grad_points);
+                    put_slopes<D, W>(job, map, block, at, slope, grad_points);
                 else
                     sums.add(job, map, block, at, slope);
             }

@@ -3,7 +3,8 @@
 
 #include <algorithm>
 
-#include "planar.h"
+#include "cells.h"
+#include "reduce.h"
 
 namespace unwarp {
 namespace UNWARP_ISA {
@@ -70,17 +71,30 @@ struct Margin {
                         job.in_size[0], pixels + c * channel_stride + z * stride[2] + y * stride[1]);
     }
 
+    // Around the picture lies what fills the outside: nothing is to be added.
+    Planes<W> planes(const Job& job) const { return {pixels, job.channels, channel_stride, stride, nullptr}; }
+
     // A coordinate that is not a number is behind the last pixel.
-    template <class B>
-    [[gnu::always_inline]] void find(const B& block, int at, Cell<D, W>& cell) const {
-        cell.offset = Int<W>{};
-        cell.within = true;
+    void find(const Block<D, W>& block, Cells<D, W>& cells) const {
+        // Copies: what is stored could be anything's, for all that the compiler knows.
+        Vec<W> limit[D], tolerance[D];
+        Int<W> step[D];
         for (int d = 0; d < D; ++d) {
-            Vec<W> position = load<Vec<W>>(&block.position[d][at]);
-            position = max(min(position, limit[d]), splat<W>(W(-before)));
-            const Int<W> first = place<W>(position, tolerance[d], cell.low[d], cell.high[d]);
-            cell.offset += d == 0 ? first : first * step[d];
+            limit[d] = this->limit[d];
+            tolerance[d] = this->tolerance[d];
+            step[d] = this->step[d];
         }
+        cells.take(0, block.count, [&](int at, Cell<D, W>& cell) {
+            cell.offset = Int<W>{};
+            cell.within = true;
+            for (int d = 0; d < D; ++d) {
+                Vec<W> position = load<Vec<W>>(&block.position[d][at]);
+                position = max(min(position, limit[d]), splat<W>(W(-before)));
+                const Int<W> first = place<W>(position, tolerance[d], cell.low[d], cell.high[d]);
+                cell.offset += d == 0 ? first : first * step[d];
+            }
+            return true;
+        });
     }
 
    private:
@@ -99,65 +113,53 @@ struct Margin {
 
 template <int D, class T, class W>
 void forward_margin(const Job& job, const Plane& image, const Plane& out) {
-    constexpr int lanes = Lanes<W>::count;
     const auto prepare = [&] { return Margin<D, T, W>(job); };
     parallel_for(job.images * job.maps, job.threads, prepare, [&](std::int64_t map, Margin<D, T, W>& margin) {
         margin.hold(job, image, map / job.maps);
         T* target = static_cast<T*>(out.data) + map * out.batch_stride;
-        const std::int64_t channels = job.channels, stride = out.stride[0], to_next = out.channel_stride;
+        const std::int64_t stride = out.stride[0], to_next = out.channel_stride;
         Block<D, W> block;
+        Cells<D, W> cells;
         for (std::int64_t index = 0; index < blocks_of(job); ++index) {
             locate<D, W>(job, map, index, block, &margin.outputs);
-            for (int at = 0; at < block.count; at += lanes) {
-                const int count = block.count - at < lanes ? block.count - at : lanes;
-                Cell<D, W> cell;
-                margin.find(block, at, cell);
-                T* to = target + (block.begin + at) * stride;
-                const W* from = margin.pixels;
-                for (std::int64_t c = 0; c < channels; ++c, to += to_next, from += margin.channel_stride) {
-                    Vec<W> corner[1 << D];
-                    gather_corners<D - 1, D, W, W>(from, margin.stride, cell, corner);
-                    store_some<T, W>(to, stride, blend<D - 1, D, W>(corner, cell), count);
-                }
-            }
+            margin.find(block, cells);
+            T* to = target + block.begin * stride;
+            const int samples = block.count;
+            const auto put = [&](int at, std::int64_t c, Vec<W> value) {
+                store_some<T, W>(to + at * stride + c * to_next, stride, value, lanes_left<W>(samples, at));
+            };
+            read_cells<D, W, W>(margin.planes(job), cells, 0, samples, put);
         }
     });
 }
 
 template <int D, class T, class W>
 void points_margin(const Job& job, const Plane& image, const Plane& grad_out, void* grad_points) {
-    constexpr int lanes = Lanes<W>::count;
     const std::int64_t maps = job.images * job.maps;
     std::vector<MatrixGradient<D>> result(job.grid ? 0 : static_cast<std::size_t>(maps));
     const auto prepare = [&] { return Margin<D, T, W>(job); };
     parallel_for(maps, job.threads, prepare, [&](std::int64_t map, Margin<D, T, W>& margin) {
         margin.hold(job, image, map / job.maps);
         const W* gradient = static_cast<const W*>(grad_out.data) + map * grad_out.batch_stride;
-        const std::int64_t channels = job.channels, stride = grad_out.stride[0], to_next = grad_out.channel_stride;
+        const std::int64_t stride = grad_out.stride[0], to_next = grad_out.channel_stride;
         Block<D, W> block;
+        Cells<D, W> cells;
         MatrixGradient<D> total;
         for (std::int64_t index = 0; index < blocks_of(job); ++index) {
             locate<D, W>(job, map, index, block, &margin.outputs);
             SlopeSums<D, W> sums;
-            for (int at = 0; at < block.count; at += lanes) {
-                const int count = block.count - at < lanes ? block.count - at : lanes;
-                Cell<D, W> cell;
-                margin.find(block, at, cell);
-                const W* given = gradient + (block.begin + at) * stride;
-                const W* from = margin.pixels;
-                Vec<W> slope[D] = {};
-                for (std::int64_t c = 0; c < channels; ++c, given += to_next, from += margin.channel_stride) {
-                    Vec<W> corner[1 << D];
-                    gather_corners<D - 1, D, W, W>(from, margin.stride, cell, corner);
-                    const auto read = blend_slopes<true, D - 1, D, W>(corner, cell);
-                    const Vec<W> g = load_some<W, W>(given, stride, count);
-                    for (int d = 0; d < D; ++d) slope[d] += g * read.slope[d];
-                }
-                if (job.grid)
-                    put_slopes<D, W>(job, map, block.begin + at, count, slope, grad_points);
-                else
-                    sums.add(job, map, block, at, slope);
-            }
+            margin.find(block, cells);
+            const W* from = gradient + block.begin * stride;
+            const auto given = [&](int at, std::int64_t c) {
+                return load_some<W, W>(from + at * stride + c * to_next, stride, lanes_left<W>(block.count, at));
+            };
+            slopes_of_cells<D, W, W>(
+                margin.planes(job), cells, 0, block.count, given, [&](int at, const Vec<W>* slope) {
+                    if (job.grid)
+                        put_slopes<D, W>(job, map, block, at, slope, grad_points);
+                    else
+                        sums.add(job, map, block, at, slope);
+                });
             sums.flush(job, total);
         }
         if (!job.grid) result[static_cast<std::size_t>(map)] = total;

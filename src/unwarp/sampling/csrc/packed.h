@@ -1,8 +1,6 @@
 // Kernels for many channels: a group of them side by side, one vector per pixel. A tap is one load and no gather.
 #pragma once
 
-#include <utility>
-
 #include "combinations.h"
 #include "reduce.h"
 
@@ -28,25 +26,34 @@ inline bool packs(const Job& job, std::int64_t items) {
 
 inline std::int64_t groups_of(const Job& job, int lanes) { return (job.channels + lanes - 1) / lanes; }
 
-template <class V, std::size_t... i>
-inline V interleave_low(V a, V b, std::index_sequence<i...>) {
-    return __builtin_shufflevector(a, b, (i % 2 ? sizeof...(i) + i / 2 : i / 2)...);
-}
-template <class V, std::size_t... i>
-inline V interleave_high(V a, V b, std::index_sequence<i...>) {
-    constexpr std::size_t half = sizeof...(i) / 2;
-    return __builtin_shufflevector(a, b, (i % 2 ? sizeof...(i) + half + i / 2 : half + i / 2)...);
-}
-
 template <class W>
 inline void transpose(Vec<W>* rows) {
     constexpr int lanes = Lanes<W>::count;
-    constexpr auto all_lanes = std::make_index_sequence<static_cast<std::size_t>(lanes)>();
+#if defined(__AVX2__) && !defined(__AVX512F__)
+    if constexpr (std::is_same_v<W, float>) {
+        // Within halves of registers first: what crosses them takes two instructions.
+        Vec<W> pair[lanes], quad[lanes];
+        for (int i = 0; i < lanes; i += 2) {
+            pair[i] = _mm256_unpacklo_ps(rows[i], rows[i + 1]);
+            pair[i + 1] = _mm256_unpackhi_ps(rows[i], rows[i + 1]);
+        }
+        for (int i = 0; i < lanes; i += 4)
+            for (int j = 0; j < 2; ++j) {
+                quad[i + 2 * j] = _mm256_shuffle_ps(pair[i + j], pair[i + j + 2], 0x44);
+                quad[i + 2 * j + 1] = _mm256_shuffle_ps(pair[i + j], pair[i + j + 2], 0xee);
+            }
+        for (int i = 0; i < 4; ++i) {
+            rows[i] = _mm256_permute2f128_ps(quad[i], quad[i + 4], 0x20);
+            rows[i + 4] = _mm256_permute2f128_ps(quad[i], quad[i + 4], 0x31);
+        }
+        return;
+    }
+#endif
     for (int step = 1; step < lanes; step *= 2) {
         Vec<W> next[lanes];
         for (int i = 0; i < lanes / 2; ++i) {
-            next[2 * i] = interleave_low(rows[i], rows[i + lanes / 2], all_lanes);
-            next[2 * i + 1] = interleave_high(rows[i], rows[i + lanes / 2], all_lanes);
+            next[2 * i] = interleave_low<W>(rows[i], rows[i + lanes / 2]);
+            next[2 * i + 1] = interleave_high<W>(rows[i], rows[i + lanes / 2]);
         }
         for (int i = 0; i < lanes; ++i) rows[i] = next[i];
     }
@@ -272,9 +279,8 @@ void points_packed(const Job& job, const Plane& image, const Plane& grad_out, vo
                 SlopeSums<D, W> of_block;
                 for (int at = 0; at < block_size; at += lanes, sums += D) {
                     if (at >= block.count) continue;
-                    const int count = block.count - at < lanes ? block.count - at : lanes;
                     if (job.grid)
-                        put_slopes<D, W>(job, map, block.begin + at, count, sums, grad_points);
+                        put_slopes<D, W>(job, map, block, at, sums, grad_points);
                     else
                         of_block.add(job, map, block, at, sums);
                 }

@@ -28,9 +28,16 @@ struct MatrixGradient {
 // Gradient of the normalised points of one group of samples, from that of their positions in pixels.
 template <int D, class W>
 inline void put_slopes(
-    const Job& job, std::int64_t map, std::int64_t first, int count, const Vec<W>* slope, void* grad_points) {
+    const Job& job, std::int64_t map, const Block<D, W>& block, int at, const Vec<W>* slope, void* grad_points) {
+    const int count = lanes_left<W>(block.count, at);
     const auto put = [&](auto* points) {
-        points += (map * job.samples + first) * D;
+        points += (map * job.samples + block.begin + at) * D;
+        if constexpr (D == 2 && std::is_same_v<decltype(points), W*>)
+            if (count == Lanes<W>::count) {
+                const Vec<W> x = slope[0] * (W(job.in_size[0]) / 2), y = slope[1] * (W(job.in_size[1]) / 2);
+                store(points, interleave_low<W>(x, y));
+                return store(points + count, interleave_high<W>(x, y));
+            }
         for (int d = 0; d < D; ++d)
             for (int i = 0; i < count; ++i) points[i * D + d] = slope[d][i] * (W(job.in_size[d]) / 2);
     };

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "cells.h"
 #include "combinations.h"
 #include "reduce.h"
 
@@ -28,46 +29,42 @@ inline void give(const Combinations<D, W>& taps, const std::vector<W>& value, in
 
 // Linear interpolation gives to cells: pairs of neighbours along x, 2^(D-1) of them, added two at a time.
 template <int D, class W>
-struct Cells {
-    static constexpr int pairs = 1 << (D - 1);
+struct CellGiver {
+    static constexpr int lanes = Lanes<W>::count, pairs = 1 << (D - 1);
     using Pair = typename Lanes<W>::Pair;
-    alignas(64) typename Lanes<W>::Index offset[block_size];
-    alignas(64) W weight[pairs][2][block_size];
+    Cells<D, W> cells;
     alignas(64) W value[pairs][2 * block_size];
     std::int64_t step[pairs];  // of a pair from the first
 
     // False where a sample's taps fold back from outside.
     bool find(const Axes<D, W>& axes, const Block<D, W>& block) {
-        for (int at = 0; at < block.count; at += Lanes<W>::count) {
-            Cell<D, W> cell;
-            if (!find_cell<false, D, W>(axes, block, at, cell)) return false;
-            store(&offset[at], cell.offset);
-            for (int pair = 0; pair < pairs; ++pair) {
-                Vec<W> shared = splat<W>(1);
-                if constexpr (D >= 2) shared = pair & 1 ? cell.high[1] : cell.low[1];
-                if constexpr (D == 3) shared *= pair & 2 ? cell.high[2] : cell.low[2];
-                store(&weight[pair][0][at], shared * cell.low[0]);
-                store(&weight[pair][1][at], shared * cell.high[0]);
-            }
-        }
+        const int end = cells.take(0, block.count, [&](int at, Cell<D, W>& cell) {
+            return find_cell<false, D, W>(axes, block, at, cell);
+        });
         for (int pair = 0; pair < pairs; ++pair) {
             step[pair] = 0;
             if constexpr (D >= 2) step[pair] += pair & 1 ? axes.step[1] : 0;
             if constexpr (D == 3) step[pair] += pair & 2 ? axes.step[2] : 0;
         }
-        return true;
+        return end >= block.count;
     }
 
     void give(int count, const W* gradient, std::int64_t stride, W* plane) {
-        for (int pair = 0; pair < pairs; ++pair)
-            for (int i = 0; i < count; ++i) {
-                value[pair][2 * i] = weight[pair][0][i] * gradient[i * stride];
-                value[pair][2 * i + 1] = weight[pair][1][i] * gradient[i * stride];
+        for (int at = 0; at < count; at += lanes) {
+            const Vec<W> g = load_some<W, W>(gradient + at * stride, stride, lanes_left<W>(count, at));
+            const Vec<W> low = load<Vec<W>>(&cells.low[0][at]), high = load<Vec<W>>(&cells.high[0][at]);
+            for (int pair = 0; pair < pairs; ++pair) {
+                Vec<W> shared = g;
+                if constexpr (D >= 2) shared *= load<Vec<W>>(pair & 1 ? &cells.high[1][at] : &cells.low[1][at]);
+                if constexpr (D == 3) shared *= load<Vec<W>>(pair & 2 ? &cells.high[2][at] : &cells.low[2][at]);
+                store(&value[pair][2 * at], interleave_low<W>(shared * low, shared * high));
+                store(&value[pair][2 * at + lanes], interleave_high<W>(shared * low, shared * high));
             }
+        }
         for (int lane = 0; lane < apart; ++lane)
             for (int sample = lane; sample < count; sample += apart)
                 for (int pair = 0; pair < pairs; ++pair) {
-                    W* at = plane + offset[sample] + step[pair];
+                    W* at = plane + cells.offset[sample] + step[pair];
                     store(at, load<Pair>(at) + load<Pair>(&value[pair][2 * sample]));
                 }
     }
@@ -146,7 +143,7 @@ class Giver {
     const std::int64_t low, high;
     const Axes<D, W> axes;
     const bool in_cells;
-    Cells<D, W> cells;
+    CellGiver<D, W> cells;
     Combinations<D, W> taps;
     std::vector<W> value;
 

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <limits>
 #include <type_traits>
+#include <utility>
 
 #if defined(__AVX512F__) || defined(__AVX2__)
 #include <immintrin.h>
@@ -103,6 +104,8 @@ inline Int<W> floor_to_int(Vec<W> v) {
     if constexpr (std::is_same_v<W, float>)
         return reinterpret_cast<I32>(_mm512_mask_cvt_roundps_epi32(
             _mm512_setzero_si512(), 0xffff, v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC));
+#elif defined(__AVX2__)
+    if constexpr (std::is_same_v<W, float>) return reinterpret_cast<I32>(_mm256_cvttps_epi32(_mm256_floor_ps(v)));
 #endif
     return v == v ? to_int<W>(floor<W>(v)) : splat_int<W>(std::numeric_limits<typename Lanes<W>::Index>::min());
 }
@@ -178,6 +181,21 @@ inline W sum(Vec<W> v) {
     for (int half = Lanes<W>::count / 2; half > 0; half /= 2)
         for (int i = 0; i < half; ++i) part[i] += part[i + half];
     return part[0];
+}
+
+// Lanes of both in turn, those of the first half and those of the second.
+template <bool SECOND, class V, std::size_t... i>
+inline V interleave(V a, V b, std::index_sequence<i...>) {
+    constexpr std::size_t lanes = sizeof...(i), from = SECOND ? lanes / 2 : 0;
+    return __builtin_shufflevector(a, b, (i % 2 * lanes + from + i / 2)...);
+}
+template <class W>
+inline Vec<W> interleave_low(Vec<W> a, Vec<W> b) {
+    return interleave<false>(a, b, std::make_index_sequence<static_cast<std::size_t>(Lanes<W>::count)>());
+}
+template <class W>
+inline Vec<W> interleave_high(Vec<W> a, Vec<W> b) {
+    return interleave<true>(a, b, std::make_index_sequence<static_cast<std::size_t>(Lanes<W>::count)>());
 }
 
 // Half precision is widened and narrowed by integer arithmetic, the same on every machine.
@@ -263,6 +281,12 @@ inline T narrow(W v) {
     }
 }
 
+// How many of a group's samples from `at` on there are, of `count` in all.
+template <class W>
+inline int lanes_left(int count, int at) {
+    return count - at < Lanes<W>::count ? count - at : Lanes<W>::count;
+}
+
 // `count` consecutive elements, widened; the lanes beyond repeat nothing and are 0.
 template <class T, class W>
 inline Vec<W> load_some(const T* from, std::int64_t stride, int count) {
@@ -303,11 +327,6 @@ inline Vec<W> gather(const T* from, Int<W> offset) {
     if constexpr (std::is_same_v<T, double> && std::is_same_v<W, double>)
         return reinterpret_cast<F64>(_mm512_mask_i64gather_pd(
             _mm512_setzero_pd(), 0xff, reinterpret_cast<__m512i>(offset), from, 8));
-#elif defined(__AVX2__)
-    if constexpr (std::is_same_v<T, float> && std::is_same_v<W, float>)
-        return reinterpret_cast<F32>(_mm256_i32gather_ps(from, reinterpret_cast<__m256i>(offset), 4));
-    if constexpr (std::is_same_v<T, double> && std::is_same_v<W, double>)
-        return reinterpret_cast<F64>(_mm256_i64gather_pd(from, reinterpret_cast<__m256i>(offset), 8));
 #endif
     Vec<W> v;
     for (int lane = 0; lane < Lanes<W>::count; ++lane) v[lane] = static_cast<W>(widen(from[offset[lane]]));
@@ -329,21 +348,31 @@ inline void load_apart(const T* from, Vec<W>* axes) {
         }
         return;
     }
+#elif defined(__AVX2__)
+    if constexpr (D == 2 && std::is_same_v<T, float> && std::is_same_v<W, float>) {
+        const __m256 low = _mm256_loadu_ps(from), high = _mm256_loadu_ps(from + lanes);
+        for (int d = 0; d < 2; ++d) {
+            const __m256 mixed = d ? _mm256_shuffle_ps(low, high, 0xdd) : _mm256_shuffle_ps(low, high, 0x88);
+            axes[d] = reinterpret_cast<F32>(_mm256_permute4x64_epi64(_mm256_castps_si256(mixed), 0xd8));
+        }
+        return;
+    }
 #endif
     Int<W> every;
     for (int lane = 0; lane < lanes; ++lane) every[lane] = lane * D;
     for (int d = 0; d < D; ++d) axes[d] = gather<T, W>(from + d, every);
 }
 
-// Elements at `offset` and the ones right after them. One wide load serves both: half the work of two gathers.
+// Elements at a vector of offsets, and those right after them. One wide load serves both: half the work of two gathers.
 template <class T, class W>
-inline void gather_pair(const T* from, Int<W> offset, Vec<W>& first, Vec<W>& second) {
+inline void gather_pair(const T* from, const typename Lanes<W>::Index* offset, Vec<W>& first, Vec<W>& second) {
 #if defined(__AVX512F__)
+    const __m512i offsets = _mm512_loadu_si512(offset);
     if constexpr (std::is_same_v<T, float> && std::is_same_v<W, float>) {
         // In the order from which one shuffle within quarters tells first and second apart: two-register permutations
         // take twice as long.
         const __m512i order = _mm512_setr_epi32(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
-        const __m512i index = _mm512_permutexvar_epi32(order, reinterpret_cast<__m512i>(offset));
+        const __m512i index = _mm512_permutexvar_epi32(order, offsets);
         const __m512 low = _mm512_castsi512_ps(
             _mm512_mask_i32gather_epi64(_mm512_setzero_si512(), 0xff, _mm512_castsi512_si256(index), from, 4));
         const __m512 high = _mm512_castsi512_ps(
@@ -353,33 +382,40 @@ inline void gather_pair(const T* from, Int<W> offset, Vec<W>& first, Vec<W>& sec
         return;
     }
     if constexpr (std::is_same_v<T, Bfloat> && std::is_same_v<W, float>) {
-        const __m512i both = _mm512_mask_i32gather_epi32(
-            _mm512_setzero_si512(), 0xffff, reinterpret_cast<__m512i>(offset), from, 2);
+        const __m512i both = _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), 0xffff, offsets, from, 2);
         first = reinterpret_cast<F32>(_mm512_slli_epi32(both, 16));
         second = reinterpret_cast<F32>(_mm512_and_si512(both, _mm512_set1_epi32(static_cast<int>(0xffff0000u))));
         return;
     }
     if constexpr (std::is_same_v<T, Half> && std::is_same_v<W, float>) {
-        const __m512i both = _mm512_mask_i32gather_epi32(
-            _mm512_setzero_si512(), 0xffff, reinterpret_cast<__m512i>(offset), from, 2);
+        const __m512i both = _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), 0xffff, offsets, from, 2);
         first = reinterpret_cast<F32>(_mm512_cvtph_ps(_mm512_cvtepi32_epi16(both)));
         second = reinterpret_cast<F32>(_mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(both, 16))));
         return;
     }
 #elif defined(__AVX2__)
+    // A load for each: AMD's gathers take twice as long, and so do Intel's that are mended against Downfall.
     if constexpr (std::is_same_v<T, float> && std::is_same_v<W, float>) {
-        const __m256i index = reinterpret_cast<__m256i>(offset);
-        const auto* wide = reinterpret_cast<const long long*>(from);
-        const __m256 low = _mm256_castsi256_ps(_mm256_i32gather_epi64(wide, _mm256_castsi256_si128(index), 4));
-        const __m256 high = _mm256_castsi256_ps(_mm256_i32gather_epi64(wide, _mm256_extracti128_si256(index, 1), 4));
-        const __m256i order = _mm256_setr_epi32(0, 1, 4, 5, 2, 3, 6, 7);
-        first = reinterpret_cast<F32>(_mm256_permutevar8x32_ps(_mm256_shuffle_ps(low, high, 0x88), order));
-        second = reinterpret_cast<F32>(_mm256_permutevar8x32_ps(_mm256_shuffle_ps(low, high, 0xdd), order));
+        const auto two = [&](int i, int j) {
+            const __m128i pair = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(from + offset[i]));
+            return _mm_loadh_pi(_mm_castsi128_ps(pair), reinterpret_cast<const __m64*>(from + offset[j]));
+        };
+        const __m256 low = _mm256_set_m128(two(4, 5), two(0, 1)), high = _mm256_set_m128(two(6, 7), two(2, 3));
+        first = reinterpret_cast<F32>(_mm256_shuffle_ps(low, high, 0x88));
+        second = reinterpret_cast<F32>(_mm256_shuffle_ps(low, high, 0xdd));
+        return;
+    }
+    if constexpr (std::is_same_v<T, double> && std::is_same_v<W, double>) {
+        const auto pair = [&](int i) { return _mm_loadu_pd(from + offset[i]); };
+        const __m256d low = _mm256_set_m128d(pair(2), pair(0)), high = _mm256_set_m128d(pair(3), pair(1));
+        first = reinterpret_cast<F64>(_mm256_unpacklo_pd(low, high));
+        second = reinterpret_cast<F64>(_mm256_unpackhi_pd(low, high));
         return;
     }
 #endif
-    first = gather<T, W>(from, offset);
-    second = gather<T, W>(from + 1, offset);
+    const Int<W> places = load<Int<W>>(offset);
+    first = gather<T, W>(from, places);
+    second = gather<T, W>(from + 1, places);
 }
 
 }  // namespace UNWARP_ISA
