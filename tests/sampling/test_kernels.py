@@ -8,7 +8,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tests.sampling.cases import KINDS, check, coordinates_of, draw
+from tests.sampling.cases import KINDS, Case, check, coordinates_of, draw
 from unwarp.coordinates import linear_grid, to_pixel
 from unwarp.sampling import MODES, PADDINGS, cpu, reference
 
@@ -100,6 +100,18 @@ def test_points_may_lie_axis_by_axis(instruction_set: str) -> None:
         assert torch.equal(gradient(apart), gradient(points))
 
 
+@pytest.mark.parametrize("kind", ["near", "projective", "grid"])
+@pytest.mark.parametrize(("channels", "in_size", "out_size"), [(2, (40, 30), (131, 515)), (17, (6, 5, 9), (3, 23, 512))])
+def test_wide_outputs_are_read_in_tiles_of_rows(
+    instruction_set: str, kind: str, channels: int, in_size: tuple[int, ...], out_size: tuple[int, ...]
+) -> None:
+    torch.manual_seed(0)
+    image = torch.randn(1, channels, *in_size, dtype=torch.float64)
+    coordinates = coordinates_of(kind, 2, out_size, torch.float64)
+    how = (kind != "grid", "linear", ("zeros",) * len(in_size))
+    check(cpu, Case(image, coordinates, torch.randn(2, channels, *out_size, dtype=torch.float64), how, None))
+
+
 @pytest.mark.parametrize("padding", PADDINGS)
 @pytest.mark.parametrize("mode", ["nearest", "linear"])
 def test_pixels_that_a_sample_does_not_touch_do_not_touch_it(instruction_set: str, mode: str, padding: str) -> None:
@@ -145,7 +157,7 @@ def test_half_precision_is_rounded_as_torch_rounds(instruction_set: str, dtype: 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("channels", [1, 3, 32])
 @pytest.mark.parametrize("images", [1, 6])
-@pytest.mark.parametrize("size", [(40, 50), (12, 20, 21)])
+@pytest.mark.parametrize("size", [(40, 50), (12, 20, 21), (70, 530)])
 @pytest.mark.parametrize("last", [False, True])
 def test_threads_change_no_bit(kind: str, channels: int, images: int, size: tuple[int, ...], last: bool) -> None:
     image = torch.randn(images, channels, *size)

@@ -44,7 +44,7 @@ struct Cells {
 };
 
 // The pixels of the cells of one group: bit d of a corner's number says whether it is the second along axis d. CLOSE:
-// pixels lie side by side along x.
+// they are read in pairs along x.
 template <bool CLOSE, int A, class T, class W>
 [[gnu::always_inline]] inline void gather_corners(
     const T* plane, const std::int64_t* step, const typename Lanes<W>::Index* offset, Vec<W>* corner) {
@@ -112,13 +112,12 @@ struct Planes {
     const double* fill;
 };
 
-// Calls `work(close)` with a constant: whether pixels are side by side along x.
-template <class Work>
-[[gnu::always_inline]] inline void with_close(bool close, const Work& work) {
-    if (close)
-        work(std::true_type{});
-    else
-        work(std::false_type{});
+// Calls `work(close)` with a constant: whether to read pixels along x in pairs, from this step between them.
+template <class T, class W, class Work>
+[[gnu::always_inline]] inline void with_close(std::int64_t step, const Work& work) {
+    if constexpr (has_pairs<T, W>)
+        if (step == 1) return work(std::true_type{});
+    work(std::false_type{});
 }
 
 // What lies in the cells of samples `begin` to `end`: calls `put(at, channel, values)` for each group.
@@ -132,7 +131,7 @@ template <int D, class T, class W, class Put>
     for (int d = 0; d < D; ++d) step[d] = planes.step[d];
     for (std::int64_t c = 0; c < channels; ++c) {
         const T* const plane = planes.first + c * planes.to_next;
-        with_close(step[0] == 1, [&](auto close) {
+        with_close<T, W>(step[0], [&](auto close) {
             for (int at = begin; at < end; at += Lanes<W>::count) {
                 Vec<W> corner[1 << D];
                 gather_corners<close, D - 1, T, W>(plane, step, &cells.offset[at], corner);
@@ -153,7 +152,7 @@ template <int D, class T, class W, class Given, class Put>
     const std::int64_t channels = planes.channels, to_next = planes.to_next;
     std::int64_t step[D];
     for (int d = 0; d < D; ++d) step[d] = planes.step[d];
-    with_close(step[0] == 1, [&](auto close) {
+    with_close<T, W>(step[0], [&](auto close) {
         for (int at = begin; at < end; at += Lanes<W>::count) {
             Vec<W> slope[D] = {};
             for (std::int64_t c = 0; c < channels; ++c) {

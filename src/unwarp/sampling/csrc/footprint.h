@@ -105,9 +105,8 @@ template <class W, class Work>
 inline void for_groups(const Job& job, std::int64_t piece, const Work& work) {
     constexpr int lanes = Lanes<W>::count;
     for_blocks(job, piece, [&](std::int64_t index) {
-        const std::int64_t begin = index * block_size, end = std::min(begin + block_size, job.samples);
-        for (std::int64_t first = begin; first < end; first += lanes)
-            work(first, static_cast<int>(std::min<std::int64_t>(lanes, end - first)));
+        const Span span(job, index);
+        for (int at = 0; at < span.count; at += lanes) work(span.begin + at, lanes_left<W>(span.count, at));
     });
 }
 

@@ -17,7 +17,38 @@ constexpr double farthest = 1073741824.0;
 // As in maps/linear.py: at or beyond the horizon of a projective map (w <= 0) points are sent far out.
 constexpr double horizon = 1e-3;
 
-inline std::int64_t blocks_of(const Job& job) { return (job.samples + block_size - 1) / block_size; }
+// In wide outputs a block is a piece of a row, and those below it come next, for so many rows: what they read lies
+// together, while what a whole row reads under a rotation is spread over more pages than a processor has at hand.
+constexpr std::int64_t tile_rows = 64;
+
+inline bool is_wide(const Job& job) { return job.ndim > 1 && job.out_size[0] >= 2 * block_size; }
+
+inline std::int64_t blocks_of(const Job& job) {
+    if (!is_wide(job)) return (job.samples + block_size - 1) / block_size;
+    return (job.out_size[0] + block_size - 1) / block_size * (job.samples / job.out_size[0]);
+}
+
+// The samples of a block, which follow each other.
+struct Span {
+    std::int64_t begin;
+    int count;
+
+    Span(const Job& job, std::int64_t index) {
+        std::int64_t end;
+        if (is_wide(job)) {
+            const std::int64_t width = job.out_size[0], rows = job.samples / width;
+            const std::int64_t across = (width + block_size - 1) / block_size;
+            const std::int64_t top = index / (across * tile_rows) * tile_rows, rest = index - top * across;
+            const std::int64_t high = std::min(tile_rows, rows - top), row = top + rest % high;
+            begin = row * width + rest / high * block_size;
+            end = (row + 1) * width;
+        } else {
+            begin = index * block_size;
+            end = job.samples;
+        }
+        count = static_cast<int>(std::min<std::int64_t>(block_size, end - begin));
+    }
+};
 
 // Pixel positions of one block, not yet settled; infinite or NaN where a coordinate is not finite. Lanes past `count`
 // repeat the last.
@@ -28,6 +59,11 @@ struct Block {
     alignas(64) W position[D][block_size];
     alignas(64) W numbered[D][block_size + 64];
     const W* output[D];  // for matrices: output samples, counted from the centre; `numbered`, or kept by someone
+
+    void take(Span span) {
+        begin = span.begin;
+        count = span.count;
+    }
 };
 
 // A position that rounding alone may have moved off a pixel's centre goes back there. Beyond 2^22 (2^51) pixels, where
@@ -76,11 +112,10 @@ template <int D, class W>
 class Outputs {
    public:
     explicit Outputs(const Job& job) {
-        if (job.grid || blocks_of(job) > most) return;
+        if (job.grid || is_wide(job) || blocks_of(job) > most) return;
         Block<D, W> block;
         for (std::int64_t index = 0; index < blocks_of(job); ++index) {
-            block.begin = index * block_size;
-            block.count = static_cast<int>(std::min<std::int64_t>(block_size, job.samples - block.begin));
+            block.take(Span(job, index));
             number_outputs<D, W>(job, block);
             for (auto& line : block.numbered) numbers.insert(numbers.end(), line, line + block_size);
         }
@@ -184,9 +219,7 @@ template <int D, class W>
 void locate(
     const Job& job, std::int64_t map, std::int64_t index, Block<D, W>& block, const Outputs<D, W>* kept = nullptr) {
     constexpr int lanes = Lanes<W>::count;
-    block.begin = index * block_size;
-    const std::int64_t left = job.samples - block.begin;
-    block.count = left < block_size ? static_cast<int>(left) : block_size;
+    block.take(Span(job, index));
     const int padded = (block.count + lanes - 1) / lanes * lanes;
 
     if (!job.grid) {

@@ -363,9 +363,22 @@ inline void load_apart(const T* from, Vec<W>* axes) {
     for (int d = 0; d < D; ++d) axes[d] = gather<T, W>(from + d, every);
 }
 
-// Elements at a vector of offsets, and those right after them. One wide load serves both: half the work of two gathers.
+// Whether one load serves two elements that follow each other.
+#if defined(__AVX512F__)
+template <class T, class W>
+constexpr bool has_pairs = std::is_same_v<W, float> && (std::is_same_v<T, float> || sizeof(T) == 2);
+#elif defined(__AVX2__)
+template <class T, class W>
+constexpr bool has_pairs = std::is_same_v<T, W>;
+#else
+template <class T, class W>
+constexpr bool has_pairs = false;
+#endif
+
+// Elements at a vector of offsets, and those right after them, where there are pairs: half the work of two gathers.
 template <class T, class W>
 inline void gather_pair(const T* from, const typename Lanes<W>::Index* offset, Vec<W>& first, Vec<W>& second) {
+    static_assert(has_pairs<T, W>);
 #if defined(__AVX512F__)
     const __m512i offsets = _mm512_loadu_si512(offset);
     if constexpr (std::is_same_v<T, float> && std::is_same_v<W, float>) {
@@ -413,9 +426,6 @@ inline void gather_pair(const T* from, const typename Lanes<W>::Index* offset, V
         return;
     }
 #endif
-    const Int<W> places = load<Int<W>>(offset);
-    first = gather<T, W>(from, places);
-    second = gather<T, W>(from + 1, places);
 }
 
 }  // namespace UNWARP_ISA
