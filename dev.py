@@ -23,6 +23,8 @@ STAMP = ENVIRONMENT / "set-up.txt"
 # Installed first and by itself, so that nothing that depends on torch brings another build of it along.
 TORCH = "torch==2.13.0"
 TORCH_SUFFICES = "import sys, torch; sys.exit(tuple(map(int, torch.__version__.split('.')[:2])) < (2, 11))"
+# A process per core, but no more than four: each brings torch along. Later options count: -n 0 for a debugger.
+SIDE_BY_SIDE = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadfile")
 CHECKS = (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("pyright",), ("lint-imports",))
 
 
@@ -50,7 +52,7 @@ def main() -> int:
         code = subprocess.run([BIN / check[0], *check[1:]], cwd=ROOT).returncode
         if code:
             return code
-    return replace_by("pytest", *rest) if command == "test" else 0
+    return replace_by("pytest", *SIDE_BY_SIDE, *rest) if command == "test" else 0
 
 
 def set_up(extra: str) -> None:

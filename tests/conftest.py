@@ -3,6 +3,10 @@ import runpy
 from collections.abc import Callable
 from pathlib import Path
 
+# Beside other workers each has one thread: more threads than cores wait for each other, up to ten times as long.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 import torch
 from hypothesis import settings

@@ -82,7 +82,9 @@ def test_a_file_that_is_not_packed(folders):
 
 
 @pytest.mark.parametrize(
-    "content", [gzip.compress(b"other"), gzip.compress(CONTENT)[:-300], b"no gzip", b"", gzip.compress(CONTENT)[:100]]
+    "content",
+    [gzip.compress(b"other"), gzip.compress(CONTENT)[:-300], b"no gzip", b"", gzip.compress(CONTENT)[:100]],
+    ids=["other", "cut", "not-gzip", "empty", "short"],
 )
 def test_a_wrong_file_is_named_with_its_checksum(folders, content):
     path = put(folders[0], content)
