@@ -44,14 +44,17 @@ def _table(figures: list[dict[str, Any]]) -> str:
         "|---" + "|--:" * len(WORKLOADS) * len(figures) + "|",
         "| | " + " | ".join(["forward", "with the gradient of θ", "and of the image"] * len(figures)) + " |",
     ]
-    cases: dict[str, list[str]] = {}
-    for run in figures:
-        for row in run["rows"]:
-            if row["workload"] in WORKLOADS:
-                case = f"{row['case']} {tuple(row['shape'])}"
-                cases.setdefault(case, []).append(_ratio(row["seconds"], "torch"))
-    lines += [f"| {case} | {' | '.join(ratios)} |" for case, ratios in cases.items()]
+    ratios = [
+        {(_case(row), row["workload"]): _ratio(row["seconds"], "torch") for row in run["rows"]} for run in figures
+    ]
+    for case in dict.fromkeys(_case(row) for run in figures for row in run["rows"]):
+        cells = [of_run.get((case, workload), "–") for of_run in ratios for workload in WORKLOADS]
+        lines.append(f"| {case} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _case(row: dict[str, Any]) -> str:
+    return f"{row['case']} {tuple(row['shape'])}"
 
 
 def _ratio(seconds: dict[str, float], other: str) -> str:

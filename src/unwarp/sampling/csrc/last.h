@@ -124,7 +124,7 @@ void points_last(const Job& job, const Plane& image, const Plane& grad_out, void
             taps.template find<true>(job, axes, block, image.stride, 0, job.in_size[D - 1]);
             SlopeSums<D, W> sums;
             for (int at = 0; at < block.count; at += lanes) {
-                const int count = block.count - at < lanes ? block.count - at : lanes;
+                const int count = lanes_left<W>(block.count, at);
                 Vec<W> slope[D] = {};
                 for (int i = 0; i < count; ++i) {
                     const W* g = gradient + (block.begin + at + i) * grad_out.stride[0];

@@ -18,7 +18,7 @@ constexpr double farthest = 1073741824.0;
 constexpr double horizon = 1e-3;
 
 // In wide outputs a block is a piece of a row, and those below it come next, for so many rows: what they read lies
-// together, while what a whole row reads under a rotation is spread over more pages than a processor has at hand.
+// together, while what a whole row reads under a rotation is spread over many pages of memory.
 constexpr std::int64_t tile_rows = 64;
 
 inline bool is_wide(const Job& job) { return job.ndim > 1 && job.out_size[0] >= 2 * block_size; }

@@ -162,7 +162,7 @@ void forward_packed(const Job& job, const Plane& image, const Plane& out) {
                 locate<D, W>(job, map, index, block);
                 taps.template find<false>(job, axes, block, pack.stride, 0, job.in_size[D - 1]);
                 for (int at = 0; at < block.count; at += lanes) {
-                    const int count = block.count - at < lanes ? block.count - at : lanes;
+                    const int count = lanes_left<W>(block.count, at);
                     Vec<W> tile[lanes];
                     for (int i = 0; i < lanes; ++i) {
                         tile[i] = read_packed<N>(taps, at + i, pack.data);
@@ -206,7 +206,7 @@ void scatter_packed(const Job& job, const Plane& grad_out, const Plane& grad_ima
                 locate<D, W>(job, map, index, block);
                 taps.template find<false>(job, axes, block, pack.stride, 0, job.in_size[D - 1]);
                 for (int at = 0; at < block.count; at += lanes) {
-                    const int count = block.count - at < lanes ? block.count - at : lanes;
+                    const int count = lanes_left<W>(block.count, at);
                     Vec<W> tile[lanes];
                     read_tile<W>(grad_out, gradient + (block.begin + at) * grad_out.stride[0], channels, count, tile);
                     for (int i = 0; i < count; ++i)
@@ -250,7 +250,7 @@ void points_packed(const Job& job, const Plane& image, const Plane& grad_out, vo
                     taps.template find<true>(job, axes, block, pack.stride, 0, job.in_size[D - 1]);
                     for (int at = 0; at < block_size; at += lanes, sums += D) {
                         if (at >= block.count) continue;
-                        const int count = block.count - at < lanes ? block.count - at : lanes;
+                        const int count = lanes_left<W>(block.count, at);
                         Vec<W> tile[lanes], product[D][lanes];
                         read_tile<W>(
                             grad_out, gradient + (block.begin + at) * grad_out.stride[0], channels, count, tile);

@@ -95,7 +95,6 @@ template <int D, class T, class W, class B, class Put>
 
 template <int D, class T, class W>
 void forward_planar(const Job& job, const Plane& image, const Plane& out) {
-    constexpr int lanes = Lanes<W>::count;
     const std::int64_t pieces = pieces_of(job);
     parallel_for(job.images * job.maps * pieces, job.threads, [&](std::int64_t item) {
         const std::int64_t map = item / pieces;
@@ -151,7 +150,6 @@ template <int D, class T, class W, class B, class Put>
 
 template <int D, class T, class W>
 void points_planar(const Job& job, const Plane& image, const Plane& grad_out, void* grad_points) {
-    constexpr int lanes = Lanes<W>::count;
     const std::int64_t pieces = pieces_of(job), maps = job.images * job.maps;
     std::vector<MatrixGradient<D>> partial(job.grid ? 0 : static_cast<std::size_t>(maps * pieces));
     parallel_for(maps * pieces, job.threads, [&](std::int64_t item) {
