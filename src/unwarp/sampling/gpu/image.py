@@ -229,9 +229,10 @@ def scatter(
     out_size = (out_x, out_y, out_z)[:NDIM]
     over = (over_x, over_y)
     groups = tl.cdiv(channels, at_once)
-    pull = (tl.program_id(0) // (programs * groups)).to(tl.int64)
+    number = tl.program_id(0) // (programs * groups)
+    pull = number.to(tl.int64)
     first = tl.program_id(0) // programs % groups * at_once
-    n = pull // maps
+    n = (number // maps).to(tl.int64)
     if GATHERS:
         if tl.load(scatters + n) == 0:
             return

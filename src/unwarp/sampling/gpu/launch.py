@@ -12,8 +12,9 @@ import torch
 import triton.language as tl
 from torch import Tensor
 
+from unwarp.sampling.gpu import coordinates as coordinates_kernels
 from unwarp.sampling.gpu import image as image_kernels
-from unwarp.sampling.gpu import kernels
+from unwarp.sampling.gpu import reading
 from unwarp.sampling.gpu.locate import reciprocal
 from unwarp.sampling.gpu.taps import padding_code
 from unwarp.sampling.modes import taps_of
@@ -24,9 +25,10 @@ _BLOCKS = ((4, 512), (16, 256))
 _SMALLEST_BLOCK = 128
 _FEWEST_PROGRAMS = 1024
 # More programs than this, which are some waves of them, go through several blocks each; so do those that add up the
-# gradient of a matrix, beyond fewer.
-_MOST_PROGRAMS = 8192
-_MOST_SUMS = 2048
+# gradient of a matrix, beyond fewer. Programs for linear samples are of one warp, so that they can tell whether all of
+# theirs are inside the picture; of these there may be twice as many.
+_MOST_PROGRAMS, _MOST_WARPS = 8192, 16384
+_MOST_SUMS, _MOST_SUMS_OF_WARPS = 2048, 4096
 # Where there are so many maps, the so few blocks of each are added up by one program: others' sums would have to be
 # added up by another kernel, and to launch that takes longer.
 _MANY_MAPS, _FEW_BLOCKS = 128, 16
@@ -199,10 +201,14 @@ def _plan_read(
     fill: _Layout | None,
 ) -> _Launch:
     how = _how(image, coordinates, out, linear, mode, padding)
-    programs, at_once = _shares(out, how["BLOCK"])
+    cells = _in_cells(image, how)
+    if cells:
+        how |= {"num_warps": 1, "BLOCK": 64 if how["NDIM"] == 3 and out[1] == 1 else 128}
+    programs, at_once = _shares(out, how["BLOCK"], _MOST_WARPS if cells else _MOST_PROGRAMS)
     numbers = (*_strides(image), *_samples(image, coordinates, out, fill), programs, at_once)
     how |= {"FILLED": fill is not None, "INDEX": _index(image, coordinates, out=out)}
-    return _Launch(kernels.read, out[0] * programs * _pieces(out[1], at_once), numbers, how)
+    how |= {"CELLS": cells, "DENSE": image.stride[-1] == 1}
+    return _Launch(reading.read, out[0] * programs * _pieces(out[1], at_once), numbers, how)
 
 
 @lru_cache(_KEPT)
@@ -219,13 +225,18 @@ def _plan_grad_coordinates(
 ) -> tuple[_Launch, int]:
     """With it, how many programs share a map: they leave as many parts of a matrix's gradient."""
     how = _how(image, coordinates, out, linear, mode, padding)
-    programs = _pieces(math.prod(out[2:]), how["BLOCK"])
+    samples = math.prod(out[2:])
+    alone = linear and out[0] >= _MANY_MAPS and samples <= _FEW_BLOCKS * how["BLOCK"]
+    cells = _in_cells(image, how) and not alone
+    if cells:
+        how |= {"num_warps": 1, "BLOCK": 64 if how["NDIM"] == 3 else 32}
+    programs = _pieces(samples, how["BLOCK"])
     if linear:
-        alone = programs <= _FEW_BLOCKS and out[0] >= _MANY_MAPS
-        programs = 1 if alone else min(programs, _pieces(_MOST_SUMS, out[0]))
+        programs = 1 if alone else min(programs, _pieces(_MOST_SUMS_OF_WARPS if cells else _MOST_SUMS, out[0]))
     numbers = (*_strides(image), *gradient.stride, *_samples(image, coordinates, out, fill), programs)
     how |= {"FILLED": fill is not None, "SCATTERS": scatters, "INDEX": _index(image, gradient, coordinates)}
-    return _Launch(kernels.grad_coordinates, out[0] * programs, numbers, how), programs
+    how |= {"CELLS": cells, "DENSE": image.stride[-1] == 1}
+    return _Launch(coordinates_kernels.grad_coordinates, out[0] * programs, numbers, how), programs
 
 
 @lru_cache(_KEPT)
@@ -243,7 +254,7 @@ def _plan_scatter(
 ) -> _Launch:
     """The samples add to floating-point numbers, or to whole ones in that many `limbs`."""
     how = _how(like, coordinates, out, linear, mode, padding)
-    programs, at_once = _shares(out, how["BLOCK"])
+    programs, at_once = _shares(out, how["BLOCK"], _MOST_PROGRAMS)
     numbers = (
         *gradient.stride,
         *_strides_of_four(coordinates),
@@ -326,9 +337,15 @@ def _how(
     }
 
 
-def _shares(out: tuple[int, ...], block: int) -> tuple[int, int]:
+def _in_cells(image: _Layout, how: Mapping[str, Any]) -> bool:
+    """Whether samples can be read as lying in cells, which rounding must not move out of the picture."""
+    linear = how["MODE"] == "linear" and not how["FOOTPRINTS"]
+    return linear and max(image.shape[2:]) * how["PRECISION"] < 0.25
+
+
+def _shares(out: tuple[int, ...], block: int, most: int) -> tuple[int, int]:
     """How many programs share the samples of one map, and how many channels each takes."""
-    programs = min(_pieces(math.prod(out[2:]), block), _pieces(_MOST_PROGRAMS, out[0]))
+    programs = min(_pieces(math.prod(out[2:]), block), _pieces(most, out[0]))
     groups = max(1, min(_FEWEST_PROGRAMS // (out[0] * programs), out[1] // _UNROLL))
     return programs, _pieces(out[1], groups)
 

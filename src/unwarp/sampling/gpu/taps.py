@@ -12,6 +12,8 @@ SLOPE = tl.constexpr(modes.CUBIC_SLOPE)
 BORDER = tl.constexpr(modes.PADDINGS.index("border"))
 REFLECTION = tl.constexpr(modes.PADDINGS.index("reflection"))
 WRAP = tl.constexpr(modes.PADDINGS.index("wrap"))
+# Half of the most taps: so many pixels beyond a picture, samples read none of it.
+BEYOND = tl.constexpr(3.0)
 # Paddings of all axes are one number, with a digit in this base for each: not all of Triton takes tuples of words.
 PADDING_BASE = tl.constexpr(len(modes.PADDINGS))
 
@@ -75,9 +77,10 @@ def weigh(position, tolerance, MODE: tl.constexpr):
         weights = (position * 0 + 1,)
         slopes = (position * 0,)
     else:
-        position = settle(position, tolerance)
-        first = tl.floor(position)
+        # As `settle`, and less: what rounding may have moved below a pixel's center is in that pixel's cell.
+        first = tl.floor(position + tolerance)
         fraction = position - first
+        fraction = tl.where(fraction <= tolerance, 0.0, fraction)
         if MODE == "linear":
             weights = (1 - fraction, fraction)
             slopes = (fraction * 0 - 1, fraction * 0 + 1)
@@ -90,12 +93,14 @@ def weigh(position, tolerance, MODE: tl.constexpr):
             weights = (w0, w1, w2, w3)
             slopes = (s0, s1, -s2, -s3)
         elif MODE == "spline2":
+            position = settle(position, tolerance)
             first = tl.floor(position + 0.5) - 1
             weights, slopes = spline_weights(position + 0.5 - (first + 1), 2)
         elif MODE == "spline3":
             first = first - 1
             weights, slopes = spline_weights(fraction, 3)
         elif MODE == "spline4":
+            position = settle(position, tolerance)
             first = tl.floor(position + 0.5) - 2
             weights, slopes = spline_weights(position + 0.5 - (first + 2), 4)
         else:
@@ -107,7 +112,6 @@ def weigh(position, tolerance, MODE: tl.constexpr):
 @triton.jit
 def fold(index, count, PADDING: tl.constexpr):
     """Where a tap reads, in [0, count), and whether what it reads is in the picture or stands for it."""
-    valid = (index >= 0) & (index < count)
     if PADDING == REFLECTION:
         index = index % (2 * count)
         index = tl.where(index < 0, index + 2 * count, index)
@@ -118,10 +122,20 @@ def fold(index, count, PADDING: tl.constexpr):
         index = tl.where(index < 0, index + count, index)
         valid = index >= 0
     else:
-        index = tl.minimum(tl.maximum(index, 0), count - 1)
-        if PADDING == BORDER:
-            valid = index >= 0
+        nearest = tl.minimum(tl.maximum(index, 0), count - 1)
+        valid = (index == nearest) | (PADDING == BORDER)
+        index = nearest
     return index, valid
+
+
+@triton.jit
+def clamp(position, count, PADDING: tl.constexpr, W: tl.constexpr):
+    """A position that is safe to turn into an index, and from which samples read what they read from the given one."""
+    if PADDING == REFLECTION or PADDING == WRAP:
+        result = tl.minimum(tl.maximum(position, -FARTHEST), FARTHEST)
+    else:
+        result = tl.minimum(tl.maximum(position, -BEYOND), count.to(W) + (BEYOND - 1))
+    return result
 
 
 @triton.jit
@@ -150,11 +164,10 @@ def find_taps(
     slopes = ()
     inside = finite.to(W)
     for d in tl.static_range(len(in_size)):
-        position = tl.where(finite, positions[d], 0.0)
-        near = tl.abs(position) <= FARTHEST
-        position = tl.minimum(tl.maximum(position, -FARTHEST), FARTHEST)
+        position = clamp(positions[d], in_size[d], PADDING // PADDING_BASE**d % PADDING_BASE, W)
+        near = position == positions[d]
         first, axis_weights, axis_slopes = weigh(position, in_size[d].to(W) * PRECISION, MODE)
-        axis_inside = first * 0
+        axis_inside = tl.zeros_like(first)
         seen_offsets = ()
         seen_weights = ()
         seen_slopes = ()
@@ -171,6 +184,56 @@ def find_taps(
         weights = weights + (seen_weights,)
         slopes = slopes + (seen_slopes,)
     return offsets, weights, slopes, inside, finite
+
+
+@triton.jit
+def are_inside(positions, in_size, W: tl.constexpr):
+    """Whether all of these samples lie between pixels of the picture, none within half a pixel of its last ones."""
+    middle = (in_size[0].to(W) - 1.5) * 0.5
+    inside = tl.abs(positions[0] - middle) <= middle
+    for d in tl.static_range(1, len(in_size)):
+        middle = (in_size[d].to(W) - 1.5) * 0.5
+        inside = inside & (tl.abs(positions[d] - middle) <= middle)
+    return tl.min(inside.to(tl.int32)) == 1
+
+
+@triton.jit
+def find_cells(positions, in_size, strides, PRECISION: tl.constexpr, INDEX: tl.constexpr, W: tl.constexpr):
+    """What linear samples that `are_inside` read: as `find_taps`, offsets and weights of two taps along each axis.
+
+    Along x, where two taps are neighbours in a row, both offsets are that of the first.
+    """
+    offsets = ()
+    weights = ()
+    for d in tl.static_range(len(in_size)):
+        first, axis_weights, _ = weigh(positions[d], in_size[d].to(W) * PRECISION, "linear")
+        start = first.to(INDEX) * strides[d]
+        offsets = offsets + ((start, start + strides[d] if d > 0 else start),)
+        weights = weights + (axis_weights,)
+    return offsets, weights
+
+
+@triton.jit
+def between(values, weights):
+    """What lies between each two values."""
+    result = ()
+    for i in tl.static_range(len(values) // 2):
+        result = result + (weights[0] * values[2 * i] + weights[1] * values[2 * i + 1],)
+    return result
+
+
+@triton.jit
+def slope(values, weights, ALONG: tl.constexpr):
+    """The derivative, along an axis, of what lies between the 2^D corners of cells."""
+    for d in tl.static_range(len(weights)):
+        if d == ALONG:
+            differences = ()
+            for i in tl.static_range(len(values) // 2):
+                differences = differences + (values[2 * i + 1] - values[2 * i],)
+            values = differences
+        else:
+            values = between(values, weights[d])
+    return values[0]
 
 
 @triton.jit

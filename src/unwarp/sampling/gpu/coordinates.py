@@ -1,8 +1,4 @@
-"""The kernels that read an image, and that give the gradient of what placed the samples.
-
-A program goes through blocks of samples of one map; of each it finds once what they read, then goes through the
-channels. Of footprints it finds anew what each of their probes reads.
-"""
+"""The kernel that gives the gradient of what placed the samples; its programs are like those of reading.py."""
 
 import triton
 import triton.language as tl
@@ -20,164 +16,8 @@ from unwarp.sampling.gpu.locate import (
     unravel,
 )
 from unwarp.sampling.gpu.probes import load_footprints, probe, shrinking
-from unwarp.sampling.gpu.taps import find_taps, offset_of, weight_of
-
-# So many pixels are loaded together; more would not fit the registers.
-AT_ONCE = tl.constexpr(8)
-
-
-@triton.jit
-def round_even(value, W: tl.constexpr):
-    """To the nearest integer, halves to the even one; for magnitudes up to 2^22, or 2^51 in float64."""
-    magic: tl.constexpr = 12582912.0 if W == tl.float32 else 6755399441055744.0
-    return (value + magic) - magic
-
-
-@kernel
-def read(
-    image,
-    coordinates,
-    fill,
-    out,
-    image_n,
-    image_c,
-    image_x,
-    image_y,
-    image_z,
-    at_map,
-    at_row,
-    at_column,
-    at_change,
-    fill_c,
-    in_x,
-    in_y,
-    in_z,
-    out_x,
-    out_y,
-    out_z,
-    channels,
-    maps,
-    count,
-    over_x,
-    over_y,
-    programs,
-    at_once,
-    NDIM: tl.constexpr,
-    LINEAR: tl.constexpr,
-    PROJECTIVE: tl.constexpr,
-    FOOTPRINTS: tl.constexpr,
-    MODE: tl.constexpr,
-    PADDING: tl.constexpr,
-    PRECISION: tl.constexpr,
-    FILLED: tl.constexpr,
-    INDEX: tl.constexpr,
-    W: tl.constexpr,
-    BLOCK: tl.constexpr,
-    UNROLL: tl.constexpr,
-):
-    """`image` at the samples; each of a map's `programs` takes every so many-th block of them, and `at_once` channels.
-
-    `out [N K, C, count]` is without gaps. Arguments ending in an axis are its strides.
-    """
-    in_size = (in_x, in_y, in_z)[:NDIM]
-    out_size = (out_x, out_y, out_z)[:NDIM]
-    over = (over_x, over_y)
-    image_strides = (image_x, image_y, image_z)
-    groups = tl.cdiv(channels, at_once)
-    pull = (tl.program_id(0) // (programs * groups)).to(tl.int64)
-    first = tl.program_id(0) // programs % groups * at_once
-    at = coordinates + pull * at_map
-    strides = (at_map, at_row, at_column, at_change)
-    entries = load_entries(at, strides, in_size, out_size, LINEAR, PROJECTIVE, W)
-    for block in range(tl.program_id(0) % programs, tl.cdiv(count, BLOCK), programs):
-        samples = tl.full([1], BLOCK, INDEX) * block + tl.arange(0, BLOCK)
-        mask = samples < count
-        if FOOTPRINTS:
-            steps, positions = load_footprints(at, strides, samples, mask, in_size, W)
-            cells, counts = shrinking(steps, NDIM, W)
-        else:
-            positions = locate(
-                entries, at, strides, samples, mask, in_size, out_size, over, LINEAR, PROJECTIVE, INDEX, W
-            )
-            offsets, weights, slopes, inside, finite = find_taps(
-                positions, in_size, image_strides, PRECISION, MODE, PADDING, INDEX, W
-            )
-        source = image + pull // maps * image_n + first.to(tl.int64) * image_c
-        target = out + (pull * channels + first) * count + samples
-        background = fill + first * fill_c
-        for _ in tl.range(tl.minimum(at_once, channels - first), loop_unroll_factor=UNROLL):
-            if FOOTPRINTS:
-                total = mean_of_probes(
-                    source, background, steps, positions, cells, counts, in_size, image_strides, PRECISION, MODE,
-                    PADDING, FILLED, INDEX, W,
-                )  # fmt: skip
-            else:
-                total = tl.where(finite, weighted_sum(source, offsets, weights, slopes, W), 0.0)
-                if FILLED:
-                    total += tl.load(background).to(W) * (1 - inside)
-            if out.dtype.element_ty == tl.uint8:
-                total = tl.minimum(tl.maximum(round_even(total, W), 0.0), 255.0)
-            tl.store(target, total.to(out.dtype.element_ty), mask=mask)
-            source += image_c
-            target += count
-            background += fill_c
-
-
-@triton.jit
-def load_taps(source, offsets, FIRST: tl.constexpr, COUNT: tl.constexpr):
-    """What samples read, from a combination of taps on; all of it is under way before the first value is used.
-
-    All taps lie in the picture, so that nothing is masked: GPUs wait for every masked load before the next.
-    """
-    values = ()
-    for k in tl.static_range(FIRST, FIRST + COUNT):
-        values = values + (tl.load(source + offset_of(offsets, k)),)
-    return values
-
-
-@triton.jit
-def weighted_sum(source, offsets, weights, slopes, W: tl.constexpr):
-    """The value of one channel at the samples."""
-    taps: tl.constexpr = len(offsets[0]) ** len(offsets)
-    total = weights[0][0] * 0
-    for first in tl.static_range(0, taps, AT_ONCE):
-        values = load_taps(source, offsets, first, min(AT_ONCE, taps - first))
-        for k in tl.static_range(len(values)):
-            total += weight_of(weights, slopes, first + k, -1) * values[k].to(W)
-    return total
-
-
-@triton.jit
-def mean_of_probes(
-    source,
-    background,
-    steps,
-    positions,
-    cells,
-    counts,
-    in_size,
-    image_strides,
-    PRECISION: tl.constexpr,
-    MODE: tl.constexpr,
-    PADDING: tl.constexpr,
-    FILLED: tl.constexpr,
-    INDEX: tl.constexpr,
-    W: tl.constexpr,
-):
-    """The value of one channel at footprints."""
-    total = cells[0] * 0
-    for z in range(counts[2]):
-        for y in range(counts[1]):
-            for x in range(counts[0]):
-                share, _, probed = probe(steps, positions, cells, (x, y, z)[: len(in_size)], W)
-                offsets, weights, slopes, inside, finite = find_taps(
-                    probed, in_size, image_strides, PRECISION, MODE, PADDING, INDEX, W
-                )
-                value = tl.where(finite, weighted_sum(source, offsets, weights, slopes, W), 0.0)
-                if FILLED:
-                    value += tl.load(background).to(W) * (1 - inside)
-                total += share * value
-    return total
+from unwarp.sampling.gpu.reading import AT_ONCE, load_cells, load_taps
+from unwarp.sampling.gpu.taps import are_inside, find_cells, find_taps, offset_of, slope, weight_of
 
 
 @kernel
@@ -226,6 +66,8 @@ def grad_coordinates(
     W: tl.constexpr,
     BLOCK: tl.constexpr,
     UNROLL: tl.constexpr,
+    CELLS: tl.constexpr,
+    DENSE: tl.constexpr,
 ):
     """Gradient of what placed the samples: see `read` for its `programs`.
 
@@ -236,14 +78,16 @@ def grad_coordinates(
     in_size = (in_x, in_y, in_z)[:NDIM]
     out_size = (out_x, out_y, out_z)[:NDIM]
     over = (over_x, over_y)
-    image_strides = (image_x, image_y, image_z)
-    pull = (tl.program_id(0) // programs).to(tl.int64)
+    image_strides = (1 if DENSE else image_x, image_y, image_z)
+    number = tl.program_id(0) // programs
+    pull = number.to(tl.int64)
+    n = (number // maps).to(tl.int64)
     at = coordinates + pull * at_map
     strides = (at_map, at_row, at_column, at_change)
-    source = image + pull // maps * image_n
+    source = image + n * image_n
     gradient = grad_out + pull * grad_map
     pixels = pixels_in(in_size)
-    target = into + pull // maps * channels * pixels
+    target = into + n * channels * pixels
     entries = load_entries(at, strides, in_size, out_size, LINEAR, PROJECTIVE, W)
     sums = ()
     for _i in tl.static_range((NDIM + PROJECTIVE) * (NDIM + 1)):
@@ -278,22 +122,31 @@ def grad_coordinates(
             positions = locate(
                 entries, at, strides, samples, mask, in_size, out_size, over, LINEAR, PROJECTIVE, INDEX, W
             )
-            offsets, weights, slopes, _, finite = find_taps(
-                positions, in_size, image_strides, PRECISION, MODE, PADDING, INDEX, W
-            )
-            along = slopes_along(
-                source, image_c, given, grad_c, 1.0, fill, fill_c, target, pixels, channels, offsets,
-                weights, slopes, mask & finite, FILLED, SCATTERS, W, UNROLL,
-            )  # fmt: skip
+            if CELLS:
+                if are_inside(positions, in_size, W):
+                    along, seen = slopes_of_cells(
+                        source, image_c, given, grad_c, target, pixels, channels, positions, mask, in_size,
+                        image_strides, PRECISION, SCATTERS, INDEX, W, UNROLL,
+                    )  # fmt: skip
+                else:
+                    along, seen = slopes_of_taps(
+                        source, image_c, given, grad_c, fill, fill_c, target, pixels, channels, positions, mask,
+                        in_size, image_strides, PRECISION, MODE, PADDING, FILLED, SCATTERS, INDEX, W, UNROLL,
+                    )  # fmt: skip
+            else:
+                along, seen = slopes_of_taps(
+                    source, image_c, given, grad_c, fill, fill_c, target, pixels, channels, positions, mask, in_size,
+                    image_strides, PRECISION, MODE, PADDING, FILLED, SCATTERS, INDEX, W, UNROLL,
+                )  # fmt: skip
         if LINEAR:
             centered = from_center(unravel(samples, out_size, over, INDEX), out_size, W)
             if PROJECTIVE:
                 along = through_division(entries, centered, along, in_size, W)
-            sums = add_products(sums, along, centered, mask & finite)
+            sums = add_products(sums, along, centered, seen)
         elif not FOOTPRINTS:
             point = result + pull * count * NDIM + samples * NDIM
             for d in tl.static_range(NDIM):
-                of_point = tl.where(finite, along[d], 0.0) * (in_size[d].to(W) * 0.5)
+                of_point = tl.where(seen, along[d], 0.0) * (in_size[d].to(W) * 0.5)
                 tl.store(point + d, of_point.to(result.dtype.element_ty), mask=mask)
     if LINEAR:
         matrix = result + tl.program_id(0).to(tl.int64) * ((NDIM + PROJECTIVE) * (NDIM + 1))
@@ -301,6 +154,85 @@ def grad_coordinates(
             for column in tl.static_range(NDIM + 1):
                 entry = in_pixels(tl.sum(sums[row * (NDIM + 1) + column]), row, column, in_size, out_size, W)
                 tl.store(matrix + row * (NDIM + 1) + column, entry.to(result.dtype.element_ty))
+
+
+@triton.jit
+def slopes_of_cells(
+    source,
+    image_c,
+    gradient,
+    grad_c,
+    target,
+    pixels,
+    channels,
+    positions,
+    mask,
+    in_size,
+    image_strides,
+    PRECISION: tl.constexpr,
+    SCATTERS: tl.constexpr,
+    INDEX: tl.constexpr,
+    W: tl.constexpr,
+    UNROLL: tl.constexpr,
+):
+    """`slopes_along` of linear samples that `are_inside`, and which samples count."""
+    offsets, weights = find_cells(positions, in_size, image_strides, PRECISION, INDEX, W)
+    step = image_strides[0]
+    zero = tl.zeros_like(weights[0][0])
+    along = (zero, zero, zero)[: len(offsets)]
+    for _ in tl.range(channels, loop_unroll_factor=UNROLL):
+        given = tl.load(gradient, mask=mask, other=0).to(W)
+        values = load_cells(source, offsets, step, W)
+        added = ()
+        for d in tl.static_range(len(offsets)):
+            added = added + (along[d] + slope(values, weights, d) * given,)
+        along = added
+        if SCATTERS:
+            for k in tl.static_range(len(values)):
+                at = target + offset_of(offsets, k)
+                at = at + step if k % 2 == 1 else at
+                weight = weight_of(weights, weights, k, -1)
+                tl.atomic_add(at, weight * given, mask=mask & (weight != 0), sem="relaxed")
+        source += image_c
+        gradient += grad_c
+        target += pixels
+    return along, mask
+
+
+@triton.jit
+def slopes_of_taps(
+    source,
+    image_c,
+    gradient,
+    grad_c,
+    fill,
+    fill_c,
+    target,
+    pixels,
+    channels,
+    positions,
+    mask,
+    in_size,
+    image_strides,
+    PRECISION: tl.constexpr,
+    MODE: tl.constexpr,
+    PADDING: tl.constexpr,
+    FILLED: tl.constexpr,
+    SCATTERS: tl.constexpr,
+    INDEX: tl.constexpr,
+    W: tl.constexpr,
+    UNROLL: tl.constexpr,
+):
+    """`slopes_along` of samples anywhere, and which samples count."""
+    offsets, weights, slopes, _, finite = find_taps(
+        positions, in_size, image_strides, PRECISION, MODE, PADDING, INDEX, W
+    )
+    seen = mask & finite
+    along = slopes_along(
+        source, image_c, gradient, grad_c, 1.0, fill, fill_c, target, pixels, channels, offsets, weights, slopes, seen,
+        FILLED, SCATTERS, W, UNROLL,
+    )  # fmt: skip
+    return along, seen
 
 
 @triton.jit
