@@ -1,5 +1,6 @@
 """The compiled kernels against `reference.py`, which defines what they must compute."""
 
+import math
 import os
 from collections.abc import Iterator
 
@@ -112,6 +113,30 @@ def test_wide_outputs_are_read_in_tiles_of_rows(
     coordinates = coordinates_of(kind, 2, out_size, torch.float64)
     how = (kind != "grid", "linear", ("zeros",) * len(in_size))
     check(cpu, Case(image, coordinates, torch.randn(2, channels, *out_size, dtype=torch.float64), how, None))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("angle", [0.0, 0.1, 0.8, 3.0])
+def test_windows_of_large_pictures_are_read_as_the_pictures(
+    instruction_set: str, angle: float, dtype: torch.dtype
+) -> None:
+    torch.manual_seed(0)
+    size, extent = (150, 700), 2100
+    image = torch.randn(1, 2, extent, extent).to(dtype)
+    spread = torch.stack([image, image], dim=-1)[..., 0]  # no windows are made of this
+    turn = torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    scaled = turn * torch.tensor([size[1] / extent, size[0] / extent])
+    # A map that stays within the picture, one that leaves it with some of its tiles, one that shrinks too much.
+    shifts = torch.tensor([[0.1, -0.2], [0.8, 0.9], [0.0, 0.0]])
+    coordinates = torch.cat([scaled * torch.tensor([1.0, 1.0, 2.9]).reshape(3, 1, 1), shifts.unsqueeze(-1)], dim=-1)
+    grad_out, how = torch.randn(3, 2, *size), (True, "linear", ("zeros", "border"))
+    values = cpu.read(image, coordinates, size, *how, None)
+    assert torch.equal(values, cpu.read(spread, coordinates, size, *how, None))
+    gradients = (cpu.grad_coordinates(grad_out, source, coordinates, *how, None) for source in (image, spread))
+    torch.testing.assert_close(*gradients, rtol=0, atol=0)
+    wanted = reference.read(image.double(), coordinates.double(), size, *how, None)
+    atol = 0.05 if dtype == torch.bfloat16 else 0.005  # of positions up to 2100, in float32
+    torch.testing.assert_close(values.double(), wanted, rtol=0, atol=atol)
 
 
 @pytest.mark.parametrize("padding", PADDINGS)

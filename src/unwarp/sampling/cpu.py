@@ -19,6 +19,8 @@ except ImportError:
 COMPILED = _kernels is not None
 # So many channels are read side by side where they lie so; the kernels' longest vector has as many.
 _MANY = 16
+# Fresh memory of so many bytes is asked for in large pages; NumPy draws the line here, too.
+_LARGE = 2**22
 # Below this many values a second thread costs more than it saves.
 _FEW = 8192
 
@@ -65,7 +67,7 @@ def read(
 ) -> Tensor:
     """See `reference.read`."""
     shape = (coordinates.shape[0], image.shape[1], *size)
-    out = torch.empty(shape, dtype=image.dtype, device=image.device, memory_format=layout(image))
+    out = _fresh(torch.empty(shape, dtype=image.dtype, device=image.device, memory_format=layout(image)))
     if not out.numel():
         return out
     wide = computing_dtype(image, coordinates) == torch.float64
@@ -85,7 +87,7 @@ def grad_image(
     """The transpose of `read` (without a fill) applied to `grad_out`; has the shape and dtype of `like`."""
     dtype = computing_dtype(like, coordinates)
     beside = layout(like)
-    result = torch.zeros_like(like, dtype=dtype, memory_format=beside)
+    result = _fresh(torch.empty_like(like, dtype=dtype, memory_format=beside)).zero_()
     if grad_out.numel() and result.numel():
         how = (linear, MODES.index(mode), _codes(padding), _threads(grad_out))
         _kernels.backward_image(_even(grad_out.detach().to(dtype), beside), result, _points(coordinates, linear), *how)
@@ -109,6 +111,13 @@ def grad_coordinates(
     how = (linear, MODES.index(mode), _codes(padding), _values(fill, image.shape[1]), _threads(grad_out))
     gradient = _even(grad_out.detach().to(dtype), layout(image))
     _kernels.backward_points(image.detach(), gradient, _points(coordinates, linear), result, *how)
+    return result
+
+
+def _fresh(result: Tensor) -> Tensor:
+    """A tensor whose memory nobody has touched yet, and soon will."""
+    if result.nbytes >= _LARGE:
+        _kernels.use_large_pages(result)
     return result
 
 

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "job.h"
+#include "memory.h"
 
 namespace nb = nanobind;
 
@@ -240,6 +241,7 @@ NB_MODULE(_kernels, module) {
     module.def("available", available, "Names of the instruction sets that this machine can run, the best first.");
     module.def("chosen", [] { return std::string(kernels().name); }, "The one in use.");
     module.def("choose", choose, nb::arg("name"), "Use another of those available.");
+    module.def("use_large_pages", [](const Array& fresh) { use_large_pages(fresh.data(), fresh.nbytes()); });
     module.def("forward", forward);
     module.def("backward_image", backward_image);
     module.def("backward_points", backward_points);

@@ -28,25 +28,35 @@ inline std::int64_t blocks_of(const Job& job) {
     return (job.out_size[0] + block_size - 1) / block_size * (job.samples / job.out_size[0]);
 }
 
+// Of a wide output, the blocks that come after each other.
+struct Tile {
+    std::int64_t top, rows, left, width, first;  // `first` is the number of its first block
+
+    Tile(const Job& job, std::int64_t index) {
+        const std::int64_t across = (job.out_size[0] + block_size - 1) / block_size;
+        top = index / (across * tile_rows) * tile_rows;
+        rows = std::min(tile_rows, job.samples / job.out_size[0] - top);
+        const std::int64_t column = (index - top * across) / rows;
+        left = column * block_size;
+        width = std::min<std::int64_t>(block_size, job.out_size[0] - left);
+        first = top * across + column * rows;
+    }
+};
+
 // The samples of a block, which follow each other.
 struct Span {
     std::int64_t begin;
     int count;
 
     Span(const Job& job, std::int64_t index) {
-        std::int64_t end;
         if (is_wide(job)) {
-            const std::int64_t width = job.out_size[0], rows = job.samples / width;
-            const std::int64_t across = (width + block_size - 1) / block_size;
-            const std::int64_t top = index / (across * tile_rows) * tile_rows, rest = index - top * across;
-            const std::int64_t high = std::min(tile_rows, rows - top), row = top + rest % high;
-            begin = row * width + rest / high * block_size;
-            end = (row + 1) * width;
+            const Tile tile(job, index);
+            begin = (tile.top + index - tile.first) * job.out_size[0] + tile.left;
+            count = static_cast<int>(tile.width);
         } else {
             begin = index * block_size;
-            end = job.samples;
+            count = static_cast<int>(std::min<std::int64_t>(block_size, job.samples - begin));
         }
-        count = static_cast<int>(std::min<std::int64_t>(block_size, end - begin));
     }
 };
 

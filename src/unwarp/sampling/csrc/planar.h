@@ -3,6 +3,7 @@
 
 #include "cells.h"
 #include "reduce.h"
+#include "window.h"
 
 namespace unwarp {
 namespace UNWARP_ISA {
@@ -96,11 +97,9 @@ template <int D, class T, class W, class B, class Put>
 template <int D, class T, class W>
 void forward_planar(const Job& job, const Plane& image, const Plane& out) {
     const std::int64_t pieces = pieces_of(job);
-    parallel_for(job.images * job.maps * pieces, job.threads, [&](std::int64_t item) {
+    const auto work = [&](std::int64_t item, Windows<D, T, W>& windows) {
         const std::int64_t map = item / pieces;
-        const T* source = static_cast<const T*>(image.data) + map / job.maps * image.batch_stride;
         T* target = static_cast<T*>(out.data) + map * out.batch_stride;
-        const Axes<D, W> axes(job, image.stride);
         const std::int64_t stride = out.stride[0], to_next = out.channel_stride;
         Block<D, W> block;
         Cells<D, W> cells;
@@ -108,11 +107,14 @@ void forward_planar(const Job& job, const Plane& image, const Plane& out) {
             locate<D, W>(job, map, index, block);
             T* to = target + block.begin * stride;
             const int samples = block.count;
-            read_block<D, T, W>(job, axes, block, cells, source, image, [&](int at, std::int64_t c, Vec<W> value) {
+            const View<D, T, W>& view = windows.of(map, index);
+            const auto put = [&](int at, std::int64_t c, Vec<W> value) {
                 store_some<T, W>(to + at * stride + c * to_next, stride, value, lanes_left<W>(samples, at));
-            });
+            };
+            read_block<D, T, W>(job, view.axes, block, cells, view.source, view.image, put);
         });
-    });
+    };
+    parallel_for(job.images * job.maps * pieces, job.threads, [&] { return Windows<D, T, W>(job, image); }, work);
 }
 
 // Gradients of the positions (along each axis, in pixels) of a block of samples, summed over the channels: calls
@@ -152,11 +154,9 @@ template <int D, class T, class W>
 void points_planar(const Job& job, const Plane& image, const Plane& grad_out, void* grad_points) {
     const std::int64_t pieces = pieces_of(job), maps = job.images * job.maps;
     std::vector<MatrixGradient<D>> partial(job.grid ? 0 : static_cast<std::size_t>(maps * pieces));
-    parallel_for(maps * pieces, job.threads, [&](std::int64_t item) {
+    const auto work = [&](std::int64_t item, Windows<D, T, W>& windows) {
         const std::int64_t map = item / pieces;
-        const T* source = static_cast<const T*>(image.data) + map / job.maps * image.batch_stride;
         const W* gradient = static_cast<const W*>(grad_out.data) + map * grad_out.batch_stride;
-        const Axes<D, W> axes(job, image.stride);
         Block<D, W> block;
         Cells<D, W> cells;
         MatrixGradient<D> total;
@@ -164,17 +164,19 @@ void points_planar(const Job& job, const Plane& image, const Plane& grad_out, vo
             locate<D, W>(job, map, index, block);
             SlopeSums<D, W> sums;
             const W* given = gradient + block.begin * grad_out.stride[0];
-            slopes_of_block<D, T, W>(
-                job, axes, block, cells, source, image, given, grad_out, [&](int at, const Vec<W>* slope) {
-                    if (job.grid)
-                        put_slopes<D, W>(job, map, block, at, slope, grad_points);
-                    else
-                        sums.add(job, map, block, at, slope);
-                });
+            const View<D, T, W>& view = windows.of(map, index);
+            const auto put = [&](int at, const Vec<W>* slope) {
+                if (job.grid)
+                    put_slopes<D, W>(job, map, block, at, slope, grad_points);
+                else
+                    sums.add(job, map, block, at, slope);
+            };
+            slopes_of_block<D, T, W>(job, view.axes, block, cells, view.source, view.image, given, grad_out, put);
             sums.flush(job, total);
         });
         if (!job.grid) partial[static_cast<std::size_t>(item)] = total;
-    });
+    };
+    parallel_for(maps * pieces, job.threads, [&] { return Windows<D, T, W>(job, image); }, work);
     if (!job.grid) add_pieces<D>(partial, pieces, static_cast<double*>(grad_points));
 }
 
