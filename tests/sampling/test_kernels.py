@@ -190,9 +190,26 @@ def test_threads_change_no_bit(kind: str, channels: int, images: int, size: tupl
     image = torch.randn(images, channels, *size)
     if last:
         image = image.to(memory_format=LAST[len(size)])
-    coordinates = coordinates_of(kind, images * 2, size, torch.float32)
-    grad_out = torch.randn(images * 2, channels, *size)
-    how = ("grid" not in kind, "linear", ("zeros", "border", "zeros")[: len(size)])
+    _check_threads(image, kind, "linear", ("zeros", "border", "zeros")[: len(size)])
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("beyond", ["zeros", *PADDINGS[2:]])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_threads_that_share_an_image_change_no_bit(
+    instruction_set: str, mode: str, beyond: str, dtype: torch.dtype
+) -> None:
+    for size in ((64, 50), (24, 9, 11), (16, 530), (5000,)):
+        image = torch.randn(1, 2, *size, dtype=dtype)
+        for kind in ("near", "wild grid"):
+            _check_threads(image, kind, mode, (beyond, *["zeros"] * (len(size) - 1)))
+
+
+def _check_threads(image: torch.Tensor, kind: str, mode: str, padding: tuple[str, ...]) -> None:
+    size = image.shape[2:]
+    coordinates = coordinates_of(kind, image.shape[0] * 2, size, image.dtype)
+    grad_out = torch.randn(image.shape[0] * 2, image.shape[1], *size, dtype=image.dtype)
+    how = ("grid" not in kind, mode, padding)
     before = torch.get_num_threads()
     results = []
     try:

@@ -48,7 +48,11 @@ class ClassifyTask(L.LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed dropout and the like by the step, so that a resumed run goes on as if it had never stopped."""
-        torch.manual_seed(self.seed * 1_000_003 + self.global_step)
+        seed = self.seed * 1_000_003 + self.global_step
+        # torch.manual_seed writes down a stack trace for every kind of device that is not in use.
+        torch.default_generator.manual_seed(seed)
+        if self.device.type in ("cuda", "mps"):
+            torch.get_device_module(self.device).manual_seed(seed)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Cross-entropy plus the regularisers that have a weight."""
@@ -112,7 +116,7 @@ class ClassifyTask(L.LightningModule):
         groups = parameter_groups(self.model, lr=options.lr, localization_factor=options.localization_factor)
         if options.optimizer == "adamw":
             # In one kernel, which Lightning cannot clip before.
-            fused = True if self.device.type == "cuda" and not options.clip else None
+            fused = True if self.device.type in ("cuda", "cpu") and not options.clip else None
             optimizer: torch.optim.Optimizer = torch.optim.AdamW(groups, weight_decay=options.weight_decay, fused=fused)
         else:
             optimizer = torch.optim.SGD(groups, momentum=0.9, weight_decay=options.weight_decay)

@@ -14,7 +14,7 @@ namespace unwarp {
 namespace UNWARP_ISA {
 
 // Neighbouring samples give to the same pixels; taken this far apart, one addition need not wait for the last.
-constexpr int apart = 16;
+constexpr int apart = 4;
 
 template <int N, int D, class W>
 inline void give(const Combinations<D, W>& taps, const std::vector<W>& value, int count, W* plane) {
@@ -78,7 +78,7 @@ inline void reach_between(const Job& job, W least, W most, std::int64_t* reach) 
     const auto pixel = [](W position) {
         return static_cast<std::int64_t>(std::floor(std::clamp(position, -W(farthest), W(farthest))));
     };
-    reach[0] = pixel(least) - most_taps, reach[1] = pixel(most) + most_taps;
+    reach[0] = pixel(least) - taps_of(job.mode), reach[1] = pixel(most) + taps_of(job.mode);
     const bool folds = padding == Padding::reflection || padding == Padding::wrap;
     if (folds && (reach[0] < 0 || reach[1] >= count)) reach[0] = 0, reach[1] = count - 1;
     if (padding == Padding::border)
@@ -93,23 +93,63 @@ inline std::vector<std::int64_t> reach_of_blocks(const Job& job) {
     parallel_for(maps * blocks, job.threads, [&](std::int64_t item) {
         Block<D, W> block;
         locate<D, W>(job, item / blocks, item % blocks, block);
-        W least = W(farthest), most = -W(farthest);
-        for (int i = 0; i < block.count; ++i) {
-            least = std::min(least, block.position[D - 1][i]);  // a NaN never replaces it
-            most = std::max(most, block.position[D - 1][i]);
+        Vec<W> least = splat<W>(W(farthest)), most = -least;
+        for (int at = 0; at < block.count; at += Lanes<W>::count) {
+            const Vec<W> position = load<Vec<W>>(&block.position[D - 1][at]);
+            least = position < least ? position : least;  // a NaN never replaces it
+            most = position > most ? position : most;
         }
-        reach_between<D, W>(job, least, most, &reach[static_cast<std::size_t>(2 * item)]);
+        for (int lane = 1; lane < Lanes<W>::count; ++lane) {
+            least[0] = std::min(least[0], least[lane]);
+            most[0] = std::max(most[0], most[lane]);
+        }
+        reach_between<D, W>(job, least[0], most[0], &reach[static_cast<std::size_t>(2 * item)]);
     });
     return reach;
 }
 
-// Slabs of one image: enough for all threads, where there are more of those than images.
+// Slabs of one image: one for each thread, unless there are images enough. What touches two slabs is located twice.
 template <int D>
 inline std::int64_t slabs_of(const Job& job) {
-    if (job.threads == 1 || job.images >= 4 * job.threads) return 1;
+    if (job.images % job.threads == 0 || job.images >= 2 * job.threads) return 1;
     // At least two pixels each, for the pairs of a line.
-    const std::int64_t most = std::max<std::int64_t>(1, job.in_size[D - 1] / 2);
-    return std::clamp<std::int64_t>(4 * job.threads / job.images, 1, most);
+    return std::clamp<std::int64_t>(job.in_size[D - 1] / 2, 1, job.threads);
+}
+
+// Leaves out samples, at both ends of a block, that touch none of the pixels [low, high) along the last axis. Whole
+// groups of them, so that the others are given in the same order; and none that makes a block be given tap by tap, since
+// that rounds in another way than giving to cells.
+template <int D, class W>
+inline void trim(const Job& job, std::int64_t low, std::int64_t high, Block<D, W>& block) {
+    constexpr int lanes = Lanes<W>::count, group = std::max(lanes, apart);
+    static_assert(group % lanes == 0 && group % apart == 0);
+    const W taps = W(taps_of(job.mode));
+    const Vec<W> from = splat<W>(W(low) - taps), to = splat<W>(W(high) + taps);
+    const auto misses = [&](int begin) {
+        Int<W> stays{};
+        for (int at = begin; at < begin + group; at += lanes) {
+            for (int d = 0; d < D; ++d) {
+                const Vec<W> position = load<Vec<W>>(&block.position[d][at]);
+                stays |= (position - position) != 0;
+                if (job.padding[d] == Padding::reflection || job.padding[d] == Padding::wrap)
+                    stays |= ~((position > taps) & (position < W(job.in_size[d] - 1) - taps));
+            }
+            Vec<W> position = load<Vec<W>>(&block.position[D - 1][at]);
+            if (job.padding[D - 1] == Padding::border)
+                position = max(min(position, splat<W>(W(job.in_size[D - 1] - 1))), Vec<W>{});
+            stays |= (position >= from) & (position < to);
+        }
+        return none(stays);
+    };
+    int begin = 0, end = (block.count + group - 1) / group * group;
+    while (end > 0 && misses(end - group)) end -= group;
+    while (begin < end && misses(begin)) begin += group;
+    block.begin += begin;
+    block.count = std::min(block.count, end) - begin;
+    if (begin == 0) return;
+    for (int d = 0; d < D; ++d)
+        for (int at = 0; at < block.count; at += lanes)
+            store(&block.position[d][at], load<Vec<W>>(&block.position[d][begin + at]));
 }
 
 // Gives the gradients of blocks of samples to the pixels [low, high) along the last axis.
@@ -181,6 +221,7 @@ void scatter_planar(const Job& job, const Plane& grad_out, const Plane& grad_ima
                     if (reach[at] >= high || reach[at + 1] < low) continue;
                 }
                 locate<D, W>(job, map, index, block);
+                if (slabs > 1) trim<D, W>(job, low, high, block);
                 giver.give(block, target, [&](std::int64_t c, std::int64_t& stride) {
                     stride = grad_out.stride[0];
                     return gradient + c * grad_out.channel_stride + block.begin * stride;
