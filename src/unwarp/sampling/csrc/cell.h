@@ -77,15 +77,18 @@ template <class W>
 // The cell of samples that all lie between pixels of the picture, in any padding. False where they do not.
 template <int D, class W, class B>
 [[gnu::always_inline]] inline bool find_inner(const Axes<D, W>& axes, const B& block, int at, Cell<D, W>& cell) {
+    using Unsigned = typename Lanes<W>::U;
     Int<W> between = ~Int<W>{};
-    cell.offset = Int<W>{};
+    Unsigned offset{};  // may wrap around, where the picture has no such cell
     cell.within = true;
     for (int d = 0; d < D; ++d) {
         const Int<W> first =
             place<W>(load<Vec<W>>(&block.position[d][at]), axes.tolerance[d], cell.low[d], cell.high[d]);
-        cell.offset += d == 0 && axes.step[0] == 1 ? first : first * axes.stride[d];
+        const auto number = reinterpret_cast<Unsigned>(first);
+        offset += d == 0 && axes.step[0] == 1 ? number : number * reinterpret_cast<Unsigned>(axes.stride[d]);
         between &= among<W>(first, axes.lowest[d], axes.cells[d]);
     }
+    cell.offset = reinterpret_cast<Int<W>>(offset);
     return all(between);
 }
 
