@@ -8,7 +8,7 @@ from torch import nn
 from unwarp.maps import LinearMap
 from unwarp.models import MODELS, TRANSFORMS, Classifier, build_model, build_transform
 from unwarp.models.lin import lin_classifier, lin_cnn, lin_localization
-from unwarp.nn import SpatialTransformer
+from unwarp.nn import Localization, SpatialTransformer
 from unwarp.transforms import Attention, Bounded, Projective
 from unwarp.warping import warp
 
@@ -32,7 +32,22 @@ def test_every_model_classifies_and_learns(name: str, in_shape: tuple[int, ...],
 @pytest.mark.parametrize("name", ["fcn", "cnn", "st-fcn", "st-cnn"])
 @pytest.mark.parametrize("in_shape", [(1, 28, 28), (1, 42, 42), (1, 60, 60), (2, 42, 42)])
 def test_the_papers_networks_have_about_400k_parameters(name: str, in_shape: tuple[int, ...]) -> None:
-    assert 0.95 * 400_000 <= parameters(build_model(name, in_shape, 10)) <= 400_000
+    for normalize in (False, True):
+        assert 0.95 * 400_000 <= parameters(build_model(name, in_shape, 10, normalize=normalize)) <= 400_000
+
+
+@pytest.mark.parametrize("name", ["fcn", "cnn", "st-fcn", "st-cnn", "pst-cnn", "2st-fcn"])
+def test_to_normalized_networks_contrast_is_nothing(name: str) -> None:
+    torch.manual_seed(0)
+    model = build_model(name, (1, 28, 28), 10, normalize=True)
+    for layer in model.modules():
+        if isinstance(layer, Localization):
+            nn.init.normal_(layer.head.weight, std=0.1)
+    pictures, logits = 100 * torch.rand(8, 1, 28, 28), []
+    for contrast in (1, 3):
+        torch.manual_seed(1)
+        logits.append(model(contrast * pictures))
+    torch.testing.assert_close(logits[1], logits[0], rtol=1e-2, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["fcn", "cnn", "st-fcn", "2st-fcn"])

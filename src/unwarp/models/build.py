@@ -57,6 +57,7 @@ def build_model(
     samples: int = 10,
     projection: str = "sum",
     dropout: float = 0.0,
+    normalize: bool = False,
     parameters: int = 400_000,
     backbone: Callable[[Sequence[int], int], nn.Module] | None = None,
 ) -> Classifier:
@@ -88,6 +89,8 @@ def build_model(
         samples: how many maps a probabilistic transformer draws in evaluation.
         projection: how volumes become pictures, one of `PROJECTIONS`.
         dropout: before the last layer of the classifier.
+        normalize: whether "fcn" and "cnn", and the localization networks before them, have batch normalisations, which
+            the paper's do not.
         parameters: about how many, for the whole of the paper's networks.
         backbone: makes a module from images `(C, H, W)` to that many outputs, for the place of each classification
             network.
@@ -125,7 +128,9 @@ def build_model(
             if look and first:
                 localization: nn.Module = centroid(sees)
             else:
-                localization = localization_network(kind, base, sees, family, parallel=parallel, steps=steps)
+                localization = localization_network(
+                    kind, base, sees, family, parallel=parallel, steps=steps, normalize=normalize
+                )
             zooms = first and passes == 1
             how: dict[str, Any] = {"window": window if zooms else 1.0, "jitter": jitter if last else 0.0}
             transformers.append(SpatialTransformer(localization, family, crop, leash=leash, **how))
@@ -134,7 +139,8 @@ def build_model(
     left = parameters - sum(p.numel() for transformer in transformers for p in transformer.parameters())
     count = math.prod(SIDE_BY_SIDE.get(kind, ()))
     each = left // count if parallel == "crops" else left
-    make = backbone or partial(_network, kind, base, transform=transform, leash=leash, dropout=dropout, parameters=each)
+    how = {"dropout": dropout, "normalize": normalize, "parameters": each}
+    make = backbone or partial(_network, kind, base, transform=transform, leash=leash, **how)
     # A picture: what is seen of a volume has lost its depth.
     sees = (in_shape[0], *(crop if kind else in_shape[1:])[-2:])
     # One network reads all labels at once, unless there is a crop for each.
@@ -163,6 +169,7 @@ def _network(
     transform: Transform,
     leash: float,
     dropout: float,
+    normalize: bool,
     parameters: int,
 ) -> nn.Module:
     """A classification network, for what `kind` of transformers shows it; perhaps with some between its layers."""
@@ -172,9 +179,10 @@ def _network(
 
     match base:
         case "fcn":
-            return fcn(in_shape, outputs, parameters=parameters, dropout=dropout)
+            return fcn(in_shape, outputs, parameters=parameters, dropout=dropout, normalize=normalize)
         case "cnn":
-            return cnn(in_shape, outputs, parameters=parameters, dropout=dropout, change=change)
+            how = {"parameters": parameters, "dropout": dropout, "normalize": normalize}
+            return cnn(in_shape, outputs, change=change, **how)
         case "lin-cnn":
             return (lin_classifier if kind else lin_cnn)(in_shape, outputs, dropout=dropout)
         case "recurrent":

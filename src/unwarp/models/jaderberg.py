@@ -12,8 +12,22 @@ from torch import Tensor, nn
 _WIDEST = 4096
 
 
-def fcn(in_shape: Sequence[int], num_classes: int, *, parameters: int = 400_000, dropout: float = 0.0) -> nn.Module:
+def fcn(
+    in_shape: Sequence[int],
+    num_classes: int,
+    *,
+    parameters: int = 400_000,
+    dropout: float = 0.0,
+    normalize: bool = False,
+) -> nn.Module:
     """Two hidden layers and a classifier, fully connected, as wide as `parameters` allow, for images `(C, H, W)`.
+
+    Args:
+        in_shape: `(C, H, W)` of the images.
+        num_classes: number of classes.
+        parameters: about how many it may have.
+        dropout: before the last layer.
+        normalize: whether a batch normalisation, which the paper does not have, follows each hidden layer.
 
     Raises:
         ValueError: for fewer parameters than the narrowest has.
@@ -21,15 +35,11 @@ def fcn(in_shape: Sequence[int], num_classes: int, *, parameters: int = 400_000,
 
     def make(width: int) -> nn.Module:
         pixels = in_shape[0] * in_shape[1] * in_shape[2]
-        return nn.Sequential(
-            nn.Flatten(),
-            nn.Linear(pixels, width),
-            nn.ReLU(),
-            nn.Linear(width, width),
-            nn.ReLU(),
-            nn.Dropout(dropout),
-            nn.Linear(width, num_classes),
-        )
+        layers: list[nn.Module] = [nn.Flatten()]
+        for before in (pixels, width):
+            layers.append(nn.Linear(before, width, bias=not normalize))
+            layers += [nn.BatchNorm1d(width), nn.ReLU()] if normalize else [nn.ReLU()]
+        return nn.Sequential(*layers, nn.Dropout(dropout), nn.Linear(width, num_classes))
 
     return make(_width(make, parameters))
 
@@ -40,6 +50,7 @@ def cnn(
     *,
     parameters: int = 400_000,
     dropout: float = 0.0,
+    normalize: bool = False,
     change: Callable[[nn.Sequential], nn.Sequential] = lambda network: network,
 ) -> nn.Sequential:
     """Convolutions of 9×9 and 7×7, each with 2× max-pooling, and a classifier, for images `(C, H, W)` of 23 and more.
@@ -49,6 +60,7 @@ def cnn(
         num_classes: number of classes.
         parameters: about how many it may have.
         dropout: before the last layer.
+        normalize: whether a batch normalisation, which the paper does not have, follows each pooling.
         change: what is made of the network; its parameters count.
 
     Raises:
@@ -59,18 +71,14 @@ def cnn(
         raise ValueError(f"in_shape: wanted images of at least 24×24 for the paper's CNN, got {tuple(in_shape)}")
 
     def make(width: int) -> nn.Sequential:
-        network = nn.Sequential(
-            nn.Conv2d(in_shape[0], width, 9),
-            nn.ReLU(),
-            nn.MaxPool2d(2),
-            nn.Conv2d(width, width, 7),
-            nn.ReLU(),
-            nn.MaxPool2d(2),
-            nn.Flatten(),
-            nn.Dropout(dropout),
-            nn.Linear(width * size[0] * size[1], num_classes),
-        )
-        return change(network)
+        layers: list[nn.Module] = []
+        for before, kernel in ((in_shape[0], 9), (width, 7)):
+            layers.append(nn.Conv2d(before, width, kernel, bias=not normalize))
+            # Normalised after the pooling, there is a quarter of the work, and a rectifier after it does the same.
+            norm = [nn.MaxPool2d(2), nn.BatchNorm2d(width), nn.ReLU()]
+            layers += norm if normalize else [nn.ReLU(), nn.MaxPool2d(2)]
+        head = [nn.Flatten(), nn.Dropout(dropout), nn.Linear(width * size[0] * size[1], num_classes)]
+        return change(nn.Sequential(*layers, *head))
 
     return make(_width(make, parameters))
 

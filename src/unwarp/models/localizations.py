@@ -28,6 +28,7 @@ def localization_network(
     *,
     parallel: str = "channels",
     steps: int | None = None,
+    normalize: bool = False,
 ) -> nn.Module:
     """From images to theta `[N, P]`; side by side `[N, K, P]`, one crop after the other `[N, T, P]`.
 
@@ -38,27 +39,35 @@ def localization_network(
         transform: what theta means.
         parallel: see `build_model`.
         steps: T, for the base "recurrent".
+        normalize: whether those of the bases "fcn" and "cnn" have batch normalisations; that of "convnet" has them.
     """
     if kind == "multi-st":
         return small_localization(in_shape, transform)
     if kind == "pst":
-        return ProbabilisticLocalization(_single(base, in_shape, transform))
+        return ProbabilisticLocalization(_single(base, in_shape, transform, normalize=normalize))
     if kind not in SIDE_BY_SIDE:
-        return _single(base, in_shape, transform, steps=steps)
+        return _single(base, in_shape, transform, steps=steps, normalize=normalize)
     counts = SIDE_BY_SIDE[kind]
     if parallel == "channels":
-        return ParallelLocalization([_single(base, in_shape, transform) for _ in range(math.prod(counts))])
-    return _single(base, in_shape, transform, start=tiles(transform, counts))
+        count = math.prod(counts)
+        return ParallelLocalization([_single(base, in_shape, transform, normalize=normalize) for _ in range(count)])
+    return _single(base, in_shape, transform, start=tiles(transform, counts), normalize=normalize)
 
 
 def _single(
-    base: str, in_shape: Sequence[int], transform: Transform, *, start: Tensor | None = None, steps: int | None = None
+    base: str,
+    in_shape: Sequence[int],
+    transform: Transform,
+    *,
+    normalize: bool,
+    start: Tensor | None = None,
+    steps: int | None = None,
 ) -> Localization:
     match base:
         case "fcn":
-            return fully_connected(in_shape, transform, start=start)
+            return fully_connected(in_shape, transform, normalize=normalize, start=start)
         case "cnn":
-            return convolutional(in_shape, transform, start=start)
+            return convolutional(in_shape, transform, normalize=normalize, start=start)
         case "lin-cnn":
             return lin_localization(in_shape, transform)
         case "sequence-cnn":

@@ -110,6 +110,7 @@ def fully_connected(
     transform: Transform,
     *,
     hidden: Sequence[int] = (32, 32, 32),
+    normalize: bool = False,
     perturbation: float = 0.0,
     start: Tensor | None = None,
 ) -> Localization:
@@ -119,13 +120,15 @@ def fully_connected(
         in_shape: `(C, *in)`, the shape of one image.
         transform: the transform that theta feeds.
         hidden: units of each hidden layer.
+        normalize: whether a batch normalisation follows each hidden layer; needs batches of two and more.
         perturbation: see `Localization`.
         start: see `Localization`.
     """
     widths = [_count(in_shape), *hidden]
     layers: list[nn.Module] = [nn.Flatten()]
     for before, after in pairwise(widths):
-        layers += [nn.Linear(before, after), nn.ReLU()]
+        layers.append(nn.Linear(before, after, bias=not normalize))
+        layers += [nn.BatchNorm1d(after), nn.ReLU()] if normalize else [nn.ReLU()]
     return Localization(nn.Sequential(*layers), widths[-1], transform, perturbation=perturbation, start=start)
 
 

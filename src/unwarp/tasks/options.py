@@ -94,6 +94,7 @@ class ModelOptions(_Checked):
     projection: Literal["sum", "max"] = option("sum", "how a straightened volume becomes a picture")
     parameters: int = option(400_000, "about how many parameters the paper's networks (fcn, cnn) have", least=1)
     dropout: float = option(0.0, "before the last layer of the classifier", least=0)
+    normalize: bool = option(False, "batch normalisation in the paper's networks and their localization networks")
     backbone: str | None = option(
         None, "import path package.module:Class of your own network, called as Class(in_shape, num_outputs)"
     )

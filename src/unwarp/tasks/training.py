@@ -91,6 +91,7 @@ def build(
         samples=options.samples,
         projection=options.projection,
         dropout=options.dropout,
+        normalize=options.normalize,
         parameters=options.parameters,
         backbone=backbone,
     )
