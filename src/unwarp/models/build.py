@@ -139,8 +139,9 @@ def build_model(
     left = parameters - sum(p.numel() for transformer in transformers for p in transformer.parameters())
     count = math.prod(SIDE_BY_SIDE.get(kind, ()))
     each = left // count if parallel == "crops" else left
-    how = {"dropout": dropout, "normalize": normalize, "parameters": each}
-    make = backbone or partial(_network, kind, base, transform=transform, leash=leash, **how)
+    make = backbone or partial(
+        _network, kind, base, transform=transform, leash=leash, dropout=dropout, normalize=normalize, parameters=each
+    )
     # A picture: what is seen of a volume has lost its depth.
     sees = (in_shape[0], *(crop if kind else in_shape[1:])[-2:])
     # One network reads all labels at once, unless there is a crop for each.
@@ -181,8 +182,7 @@ def _network(
         case "fcn":
             return fcn(in_shape, outputs, parameters=parameters, dropout=dropout, normalize=normalize)
         case "cnn":
-            how = {"parameters": parameters, "dropout": dropout, "normalize": normalize}
-            return cnn(in_shape, outputs, change=change, **how)
+            return cnn(in_shape, outputs, parameters=parameters, dropout=dropout, normalize=normalize, change=change)
         case "lin-cnn":
             return (lin_classifier if kind else lin_cnn)(in_shape, outputs, dropout=dropout)
         case "recurrent":

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 from torch import Tensor, nn
 
@@ -43,15 +44,15 @@ def localization_network(
     """
     if kind == "multi-st":
         return small_localization(in_shape, transform)
+    single = partial(_single, base, in_shape, transform, normalize=normalize)
     if kind == "pst":
-        return ProbabilisticLocalization(_single(base, in_shape, transform, normalize=normalize))
+        return ProbabilisticLocalization(single())
     if kind not in SIDE_BY_SIDE:
-        return _single(base, in_shape, transform, steps=steps, normalize=normalize)
+        return single(steps=steps)
     counts = SIDE_BY_SIDE[kind]
     if parallel == "channels":
-        count = math.prod(counts)
-        return ParallelLocalization([_single(base, in_shape, transform, normalize=normalize) for _ in range(count)])
-    return _single(base, in_shape, transform, start=tiles(transform, counts), normalize=normalize)
+        return ParallelLocalization([single() for _ in range(math.prod(counts))])
+    return single(start=tiles(transform, counts))
 
 
 def _single(
