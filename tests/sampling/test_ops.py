@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.autograd.forward_ad as forward_ad
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
@@ -199,6 +200,9 @@ def test_forward_mode_agrees_with_reverse_mode() -> None:
     image, grid = torch.rand(1, 1, 5, 5, dtype=torch.float64), grid_of(6, 2, count=1)
     forward = torch.func.jacfwd(lambda g: sample(image, g))(grid)
     torch.testing.assert_close(forward, torch.func.jacrev(lambda g: sample(image, g))(grid))
+    with forward_ad.dual_level():
+        dual = sample(image, forward_ad.make_dual(grid, torch.ones_like(grid)))
+        torch.testing.assert_close(forward_ad.unpack_dual(dual).tangent, forward.flatten(4).sum(-1))
 
 
 @pytest.mark.parametrize(

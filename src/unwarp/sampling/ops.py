@@ -57,9 +57,11 @@ def _is_for_reference(*tensors: Tensor | None) -> bool:
     # the reference is made of torch's.
     if torch.compiler.is_compiling():
         return False
-    return torch._C._is_tracing() or any(
-        t is not None and forward_ad.unpack_dual(t).tangent is not None for t in tensors
-    )
+    if torch._C._is_tracing():
+        return True
+    # To ask each tensor takes longer than to ask whether anyone is in forward mode.
+    in_forward_mode = forward_ad._current_level >= 0
+    return in_forward_mode and any(t is not None and forward_ad.unpack_dual(t).tangent is not None for t in tensors)
 
 
 @torch.library.register_fake("unwarp::read", lib=_library)
