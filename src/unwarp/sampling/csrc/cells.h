@@ -36,7 +36,7 @@ struct Cells {
         return at;
     }
 
-    Vec<W> inside(int at) const {
+    [[gnu::always_inline]] Vec<W> inside(int at) const {
         Vec<W> product = load<Vec<W>>(&low[0][at]) + load<Vec<W>>(&high[0][at]);
         for (int d = 1; d < D; ++d) product *= load<Vec<W>>(&low[d][at]) + load<Vec<W>>(&high[d][at]);
         return product;
@@ -131,7 +131,7 @@ template <int D, class T, class W, class Put>
     for (int d = 0; d < D; ++d) step[d] = planes.step[d];
     for (std::int64_t c = 0; c < channels; ++c) {
         const T* const plane = planes.first + c * planes.to_next;
-        with_close<T, W>(step[0], [&](auto close) {
+        with_close<T, W>(step[0], [&](auto close) __attribute__((always_inline)) {
             for (int at = begin; at < end; at += Lanes<W>::count) {
                 Vec<W> corner[1 << D];
                 gather_corners<close, D - 1, T, W>(plane, step, &cells.offset[at], corner);
@@ -152,7 +152,7 @@ template <int D, class T, class W, class Given, class Put>
     const std::int64_t channels = planes.channels, to_next = planes.to_next;
     std::int64_t step[D];
     for (int d = 0; d < D; ++d) step[d] = planes.step[d];
-    with_close<T, W>(step[0], [&](auto close) {
+    with_close<T, W>(step[0], [&](auto close) __attribute__((always_inline)) {
         for (int at = begin; at < end; at += Lanes<W>::count) {
             Vec<W> slope[D] = {};
             for (std::int64_t c = 0; c < channels; ++c) {

@@ -83,7 +83,7 @@ template <int D, class T, class W, class B, class Put>
     const Planes<T> planes{source, job.channels, image.channel_stride, axes.step, job.fill};
     for (int at = 0; at < block.count; at += Lanes<W>::count) {
         if (job.mode == Mode::linear) {
-            const int end = cells.take(at, block.count, [&](int group, Cell<D, W>& cell) {
+            const int end = cells.take(at, block.count, [&](int group, Cell<D, W>& cell) __attribute__((always_inline)) {
                 return find_cell<false, D, W>(axes, block, group, cell);
             });
             read_cells<D, T, W>(planes, cells, at, end, put);
@@ -108,7 +108,7 @@ void forward_planar(const Job& job, const Plane& image, const Plane& out) {
             T* to = target + block.begin * stride;
             const int samples = block.count;
             const View<D, T, W>& view = windows.of(map, index);
-            const auto put = [&](int at, std::int64_t c, Vec<W> value) {
+            const auto put = [&](int at, std::int64_t c, Vec<W> value) __attribute__((always_inline)) {
                 store_some<T, W>(to + at * stride + c * to_next, stride, value, lanes_left<W>(samples, at));
             };
             read_block<D, T, W>(job, view.axes, block, cells, view.source, view.image, put);
@@ -125,13 +125,13 @@ template <int D, class T, class W, class B, class Put>
     const W* gradient, const Plane& grad_out, const Put& put) {
     constexpr int lanes = Lanes<W>::count;
     const Planes<T> planes{source, job.channels, image.channel_stride, axes.step, nullptr};
-    const auto given = [&](int at, std::int64_t c) {
+    const auto given = [&](int at, std::int64_t c) __attribute__((always_inline)) {
         const W* from = gradient + at * grad_out.stride[0] + c * grad_out.channel_stride;
         return load_some<W, W>(from, grad_out.stride[0], lanes_left<W>(block.count, at));
     };
     for (int at = 0; at < block.count; at += lanes) {
         if (job.mode == Mode::linear && !job.fill) {
-            const int end = cells.take(at, block.count, [&](int group, Cell<D, W>& cell) {
+            const int end = cells.take(at, block.count, [&](int group, Cell<D, W>& cell) __attribute__((always_inline)) {
                 return find_cell<true, D, W>(axes, block, group, cell);
             });
             slopes_of_cells<D, T, W>(planes, cells, at, end, given, put);
@@ -165,7 +165,7 @@ void points_planar(const Job& job, const Plane& image, const Plane& grad_out, vo
             SlopeSums<D, W> sums;
             const W* given = gradient + block.begin * grad_out.stride[0];
             const View<D, T, W>& view = windows.of(map, index);
-            const auto put = [&](int at, const Vec<W>* slope) {
+            const auto put = [&](int at, const Vec<W>* slope) __attribute__((always_inline)) {
                 if (job.grid)
                     put_slopes<D, W>(job, map, block, at, slope, grad_points);
                 else

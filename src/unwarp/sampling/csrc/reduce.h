@@ -32,11 +32,11 @@ inline void put_slopes(
     const int count = lanes_left<W>(block.count, at);
     const auto put = [&](auto* points) {
         points += (map * job.samples + block.begin + at) * D;
-        if constexpr (D == 2 && std::is_same_v<decltype(points), W*>)
+        if constexpr (std::is_same_v<decltype(points), W*>)
             if (count == Lanes<W>::count) {
-                const Vec<W> x = slope[0] * (W(job.in_size[0]) / 2), y = slope[1] * (W(job.in_size[1]) / 2);
-                store(points, interleave_low<W>(x, y));
-                return store(points + count, interleave_high<W>(x, y));
+                Vec<W> scaled[D];
+                for (int d = 0; d < D; ++d) scaled[d] = slope[d] * (W(job.in_size[d]) / 2);
+                return store_together<D, W>(points, scaled);
             }
         for (int d = 0; d < D; ++d)
             for (int i = 0; i < count; ++i) points[i * D + d] = slope[d][i] * (W(job.in_size[d]) / 2);
@@ -53,7 +53,7 @@ struct SlopeSums {
     Vec<W> sums[D + 1][D + 1] = {};
 
     template <class B>
-    void add(const Job& job, std::int64_t map, const B& block, int at, const Vec<W>* given) {
+    [[gnu::always_inline]] void add(const Job& job, std::int64_t map, const B& block, int at, const Vec<W>* given) {
         Vec<W> slope[D];
         for (int d = 0; d < D; ++d) slope[d] = given[d];
         if (job.projective) {
@@ -74,7 +74,7 @@ struct SlopeSums {
     }
 
     template <class B>
-    void add_row(int row, const B& block, int at, Vec<W> slope) {
+    [[gnu::always_inline]] void add_row(int row, const B& block, int at, Vec<W> slope) {
         for (int j = 0; j < D; ++j) sums[row][j] += slope * load<Vec<W>>(&block.output[j][at]);
         sums[row][D] += slope;
     }

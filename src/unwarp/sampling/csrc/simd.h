@@ -1,4 +1,7 @@
 // Vectors of one register, in the vector extension of GCC and Clang; intrinsics only where that has no word for it.
+//
+// What runs for every group of samples says `always_inline`: the kernels' file has grown so large that GCC stops inlining
+// by itself, and a call costs a quarter of the time of a warp.
 #pragma once
 
 #include <cstdint>
@@ -59,47 +62,47 @@ template <class W>
 using Int = typename Lanes<W>::I;
 
 template <class V, class S>
-inline V load(const S* from) {
+[[gnu::always_inline]] inline V load(const S* from) {
     V v;
     std::memcpy(&v, from, sizeof v);
     return v;
 }
 
 template <class V, class S>
-inline void store(S* to, V v) {
+[[gnu::always_inline]] inline void store(S* to, V v) {
     std::memcpy(to, &v, sizeof v);
 }
 
 template <class W>
-inline Vec<W> splat(W value) {
+[[gnu::always_inline]] inline Vec<W> splat(W value) {
     return value - Vec<W>{};
 }
 
 template <class W>
-inline Int<W> splat_int(std::int64_t value) {
+[[gnu::always_inline]] inline Int<W> splat_int(std::int64_t value) {
     return static_cast<typename Lanes<W>::Index>(value) - Int<W>{};
 }
 
 template <class W>
-inline Vec<W> to_float(Int<W> v) {
+[[gnu::always_inline]] inline Vec<W> to_float(Int<W> v) {
     return __builtin_convertvector(v, Vec<W>);
 }
 
 // Truncates; the values must fit.
 template <class W>
-inline Int<W> to_int(Vec<W> v) {
+[[gnu::always_inline]] inline Int<W> to_int(Vec<W> v) {
     return __builtin_convertvector(v, Int<W>);
 }
 
 template <class W>
-inline Vec<W> floor(Vec<W> v) {
+[[gnu::always_inline]] inline Vec<W> floor(Vec<W> v) {
     const Vec<W> cut = to_float<W>(to_int<W>(v));
     return cut > v ? cut - 1 : cut;
 }
 
 // The same as an integer; what does not fit, or is no number, is far from 0.
 template <class W>
-inline Int<W> floor_to_int(Vec<W> v) {
+[[gnu::always_inline]] inline Int<W> floor_to_int(Vec<W> v) {
 #if defined(__AVX512F__)
     if constexpr (std::is_same_v<W, float>)
         return reinterpret_cast<I32>(_mm512_mask_cvt_roundps_epi32(
@@ -112,14 +115,14 @@ inline Int<W> floor_to_int(Vec<W> v) {
 
 // Where from <= v < from + count: one comparison, as negative numbers without their sign are huge.
 template <class W>
-inline Int<W> among(Int<W> v, Int<W> from, Int<W> count) {
+[[gnu::always_inline]] inline Int<W> among(Int<W> v, Int<W> from, Int<W> count) {
     using U = typename Lanes<W>::U;
     return reinterpret_cast<U>(v) - reinterpret_cast<U>(from) < reinterpret_cast<U>(count);
 }
 
 // The second where either is NaN, as the machine's own instructions have it.
 template <class V>
-inline V min(V a, V b) {
+[[gnu::always_inline]] inline V min(V a, V b) {
 #if defined(__AVX512F__)
     if constexpr (std::is_same_v<V, F32>) return _mm512_min_ps(a, b);
     if constexpr (std::is_same_v<V, F64>) return _mm512_min_pd(a, b);
@@ -130,7 +133,7 @@ inline V min(V a, V b) {
     return a < b ? a : b;
 }
 template <class V>
-inline V max(V a, V b) {
+[[gnu::always_inline]] inline V max(V a, V b) {
 #if defined(__AVX512F__)
     if constexpr (std::is_same_v<V, F32>) return _mm512_max_ps(a, b);
     if constexpr (std::is_same_v<V, F64>) return _mm512_max_pd(a, b);
@@ -142,7 +145,7 @@ inline V max(V a, V b) {
 }
 
 template <class W>
-inline Vec<W> magnitude(Vec<W> v) {
+[[gnu::always_inline]] inline Vec<W> magnitude(Vec<W> v) {
     using Index = typename Lanes<W>::Index;
     const Int<W> sign = std::numeric_limits<Index>::min() - Int<W>{};
     return reinterpret_cast<Vec<W>>(reinterpret_cast<Int<W>>(v) & ~sign);
@@ -185,16 +188,16 @@ inline W sum(Vec<W> v) {
 
 // Lanes of both in turn, those of the first half and those of the second.
 template <bool SECOND, class V, std::size_t... i>
-inline V interleave(V a, V b, std::index_sequence<i...>) {
+[[gnu::always_inline]] inline V interleave(V a, V b, std::index_sequence<i...>) {
     constexpr std::size_t lanes = sizeof...(i), from = SECOND ? lanes / 2 : 0;
     return __builtin_shufflevector(a, b, (i % 2 * lanes + from + i / 2)...);
 }
 template <class W>
-inline Vec<W> interleave_low(Vec<W> a, Vec<W> b) {
+[[gnu::always_inline]] inline Vec<W> interleave_low(Vec<W> a, Vec<W> b) {
     return interleave<false>(a, b, std::make_index_sequence<static_cast<std::size_t>(Lanes<W>::count)>());
 }
 template <class W>
-inline Vec<W> interleave_high(Vec<W> a, Vec<W> b) {
+[[gnu::always_inline]] inline Vec<W> interleave_high(Vec<W> a, Vec<W> b) {
     return interleave<true>(a, b, std::make_index_sequence<static_cast<std::size_t>(Lanes<W>::count)>());
 }
 
@@ -283,13 +286,13 @@ inline T narrow(W v) {
 
 // How many of a group's samples from `at` on there are, of `count` in all.
 template <class W>
-inline int lanes_left(int count, int at) {
+[[gnu::always_inline]] inline int lanes_left(int count, int at) {
     return count - at < Lanes<W>::count ? count - at : Lanes<W>::count;
 }
 
 // `count` consecutive elements, widened; the lanes beyond repeat nothing and are 0.
 template <class T, class W>
-inline Vec<W> load_some(const T* from, std::int64_t stride, int count) {
+[[gnu::always_inline]] inline Vec<W> load_some(const T* from, std::int64_t stride, int count) {
     if (count == Lanes<W>::count && stride == 1) {
         if constexpr (std::is_same_v<T, W>) return load<Vec<W>>(from);
     }
@@ -303,7 +306,7 @@ inline Vec<W> load_some(const T* from, std::int64_t stride, int count) {
 }
 
 template <class T, class W>
-inline void store_some(T* to, std::int64_t stride, Vec<W> v, int count) {
+[[gnu::always_inline]] inline void store_some(T* to, std::int64_t stride, Vec<W> v, int count) {
     if (count == Lanes<W>::count && stride == 1) {
         if constexpr (std::is_same_v<T, W>) {
             store(to, v);
@@ -319,7 +322,7 @@ inline void store_some(T* to, std::int64_t stride, Vec<W> v, int count) {
 
 // Gathers start from zero: from an undefined register they would wait for whatever wrote it last.
 template <class T, class W>
-inline Vec<W> gather(const T* from, Int<W> offset) {
+[[gnu::always_inline]] inline Vec<W> gather(const T* from, Int<W> offset) {
 #if defined(__AVX512F__)
     if constexpr (std::is_same_v<T, float> && std::is_same_v<W, float>)
         return reinterpret_cast<F32>(_mm512_mask_i32gather_ps(
@@ -333,34 +336,78 @@ inline Vec<W> gather(const T* from, Int<W> offset) {
     return v;
 }
 
+// Every second element of two vectors, from the d-th on.
+template <int d, class V, std::size_t... i>
+[[gnu::always_inline]] inline V every_second(V a, V b, std::index_sequence<i...>) {
+    return __builtin_shufflevector(a, b, (2 * int(i) + d)...);
+}
+
+// Every third element of three vectors, from the d-th on. No two of them lie in the same lane.
+template <int d, class V, std::size_t... i>
+[[gnu::always_inline]] inline V every_third(V a, V b, V c, std::index_sequence<i...>) {
+    constexpr int lanes = sizeof...(i);
+    const auto lies_in = [](int vector, int lane) constexpr { return (vector * lanes + lane - d + 3) % 3 == 0; };
+    const V ab = __builtin_shufflevector(a, b, (lies_in(0, i) ? int(i) : lanes + int(i))...);
+    const V abc = __builtin_shufflevector(ab, c, (lies_in(2, i) ? lanes + int(i) : int(i))...);
+    return __builtin_shufflevector(abc, abc, ((3 * int(i) + d) % lanes)...);
+}
+
 // One vector per coordinate of points that lie one after the other, D coordinates each.
 template <int D, class T, class W>
-inline void load_apart(const T* from, Vec<W>* axes) {
+[[gnu::always_inline]] inline void load_apart(const T* from, Vec<W>* axes) {
     constexpr int lanes = Lanes<W>::count;
-#if defined(__AVX512F__)
-    if constexpr (D == 2 && std::is_same_v<T, float> && std::is_same_v<W, float>) {
-        const __m512 low = _mm512_loadu_ps(from), high = _mm512_loadu_ps(from + lanes);
-        // Shuffled within quarters, pairs of points come out in the order 0, 8, 2, 10, ... of theirs.
-        const __m512i order = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
-        for (int d = 0; d < 2; ++d) {
-            const __m512 mixed = d ? _mm512_shuffle_ps(low, high, 0xdd) : _mm512_shuffle_ps(low, high, 0x88);
-            axes[d] = reinterpret_cast<F32>(_mm512_permutexvar_epi64(order, _mm512_castps_si512(mixed)));
+    if constexpr (std::is_same_v<T, W> && D > 1) {
+        using V = Vec<W>;
+        constexpr std::make_index_sequence<lanes> all;
+        const V a = load<V>(from), b = load<V>(from + lanes);
+        if constexpr (D == 2) {
+            axes[0] = every_second<0, V>(a, b, all);
+            axes[1] = every_second<1, V>(a, b, all);
+        } else {
+            const V c = load<V>(from + 2 * lanes);
+            axes[0] = every_third<0, V>(a, b, c, all);
+            axes[1] = every_third<1, V>(a, b, c, all);
+            axes[2] = every_third<2, V>(a, b, c, all);
         }
-        return;
+    } else {
+        Int<W> every;
+        for (int lane = 0; lane < lanes; ++lane) every[lane] = lane * D;
+        for (int d = 0; d < D; ++d) axes[d] = gather<T, W>(from + d, every);
     }
-#elif defined(__AVX2__)
-    if constexpr (D == 2 && std::is_same_v<T, float> && std::is_same_v<W, float>) {
-        const __m256 low = _mm256_loadu_ps(from), high = _mm256_loadu_ps(from + lanes);
-        for (int d = 0; d < 2; ++d) {
-            const __m256 mixed = d ? _mm256_shuffle_ps(low, high, 0xdd) : _mm256_shuffle_ps(low, high, 0x88);
-            axes[d] = reinterpret_cast<F32>(_mm256_permute4x64_epi64(_mm256_castps_si256(mixed), 0xd8));
-        }
-        return;
+}
+
+// The other way round: every third element of three vectors, of which this is the m-th, is one of `a`, and so on.
+template <int m, class V, std::size_t... i>
+[[gnu::always_inline]] inline V in_turn(V a, V b, V c, std::index_sequence<i...>) {
+    constexpr int lanes = sizeof...(i);
+    const V ab = __builtin_shufflevector(a, b, ((m * lanes + int(i)) % 3 == 0 ? int(i) : lanes + int(i))...);
+    return __builtin_shufflevector(ab, c, ((m * lanes + int(i)) % 3 == 2 ? lanes + int(i) : int(i))...);
+}
+
+// Puts the i-th element in lane (3 i + d) modulo their number; 11 is the inverse of 3 modulo 16 and what divides it.
+template <int d, class V, std::size_t... i>
+[[gnu::always_inline]] inline V spread(V v, std::index_sequence<i...>) {
+    constexpr int lanes = sizeof...(i);
+    return __builtin_shufflevector(v, v, (11 * (int(i) + 3 * lanes - d) % lanes)...);
+}
+
+// Writes vectors of one coordinate each as points that lie one after the other.
+template <int D, class W>
+[[gnu::always_inline]] inline void store_together(W* to, const Vec<W>* axes) {
+    using V = Vec<W>;
+    constexpr int lanes = Lanes<W>::count;
+    if constexpr (D == 1) {
+        store(to, axes[0]);
+    } else if constexpr (D == 2) {
+        store(to, interleave_low<W>(axes[0], axes[1]));
+        store(to + lanes, interleave_high<W>(axes[0], axes[1]));
+    } else {
+        constexpr std::make_index_sequence<lanes> all;
+        const V a = spread<0, V>(axes[0], all), b = spread<1, V>(axes[1], all), c = spread<2, V>(axes[2], all);
+        store(to, in_turn<0, V>(a, b, c, all));
+        store(to + lanes, in_turn<1, V>(a, b, c, all));
+        store(to + 2 * lanes, in_turn<2, V>(a, b, c, all));
     }
-#endif
-    Int<W> every;
-    for (int lane = 0; lane < lanes; ++lane) every[lane] = lane * D;
-    for (int d = 0; d < D; ++d) axes[d] = gather<T, W>(from + d, every);
 }
 
 // Whether one load serves two elements that follow each other.
@@ -377,7 +424,7 @@ constexpr bool has_pairs = false;
 
 // Elements at a vector of offsets, and those right after them, where there are pairs: half the work of two gathers.
 template <class T, class W>
-inline void gather_pair(const T* from, const typename Lanes<W>::Index* offset, Vec<W>& first, Vec<W>& second) {
+[[gnu::always_inline]] inline void gather_pair(const T* from, const typename Lanes<W>::Index* offset, Vec<W>& first, Vec<W>& second) {
     static_assert(has_pairs<T, W>);
 #if defined(__AVX512F__)
     const __m512i offsets = _mm512_loadu_si512(offset);
