@@ -1,6 +1,7 @@
 """The commands as a user types them."""
 
 import csv
+import os
 import re
 import subprocess
 import sys
@@ -68,6 +69,14 @@ def test_the_help_names_every_model_once() -> None:
     (words,) = (field.metadata["help"] for field in fields(ModelOptions) if field.name == "model")
     named = re.findall(r"[\w-]+", words)
     assert [named.count(name) for name in MODELS] == [1] * len(MODELS)
+
+
+def test_how_long_threads_spin_is_bounded_unless_the_user_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    for given, wanted in (({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, None)):
+        with monkeypatch.context() as patch:
+            patch.setattr("os.environ", dict(given))
+            assert main(["recipes"]) == 0
+            assert os.environ.get("GOMP_SPINCOUNT") == wanted
 
 
 def test_info_says_what_runs(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,6 @@
 """`unwarp`: a lazy table of commands, and what their failures look like."""
 
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -35,6 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     name, *rest = arguments
     if name not in COMMANDS:
         return _complain(f"wanted a command, one of {', '.join(COMMANDS)}; got {name!r}", USAGE_ERROR)
+    if "OMP_WAIT_POLICY" not in os.environ:
+        # Read when torch is imported. GNU's threads wait for each other for milliseconds without letting go of the
+        # processor, so that two trainings side by side hardly get on.
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
         import_module(f"unwarp.cli.{name}").main(rest)
     except SystemExit as stop:
