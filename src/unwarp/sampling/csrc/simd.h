@@ -424,7 +424,8 @@ constexpr bool has_pairs = false;
 
 // Elements at a vector of offsets, and those right after them, where there are pairs: half the work of two gathers.
 template <class T, class W>
-[[gnu::always_inline]] inline void gather_pair(const T* from, const typename Lanes<W>::Index* offset, Vec<W>& first, Vec<W>& second) {
+[[gnu::always_inline]] inline void gather_pair(
+    const T* from, const typename Lanes<W>::Index* offset, Vec<W>& first, Vec<W>& second) {
     static_assert(has_pairs<T, W>);
 #if defined(__AVX512F__)
     const __m512i offsets = _mm512_loadu_si512(offset);
