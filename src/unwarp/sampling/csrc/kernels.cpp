@@ -54,7 +54,7 @@ void forward(const Job& job, const Plane& image, const Plane& out, bool wide) {
                     with_taps<ndim>(job, [&](auto taps) { forward_last<taps, ndim, W>(job, image, out); });
                 else if (wants_margin<ndim>(job))
                     forward_margin<ndim, T, W>(job, image, out);
-                else if (!packs<ndim, W>(job, job.images * groups_of(job, Lanes<W>::count)))
+                else if (!packs<ndim, W>(job, job.images * vectors_of<W>(job)))
                     forward_planar<ndim, T, W>(job, image, out);
                 else
                     with_taps<ndim>(job, [&](auto taps) { forward_packed<taps, ndim, T, W>(job, image, out); });
@@ -93,7 +93,7 @@ void backward_image(const Job& job, const Plane& grad_out, const Plane& grad_ima
                 scatter_footprints<ndim, W>(job, grad_out, grad_image);
             else if (side_by_side<W>(job, grad_out, grad_image))
                 with_taps<ndim>(job, [&](auto taps) { scatter_last<taps, ndim, W>(job, grad_out, grad_image); });
-            else if (!packs<ndim, W>(job, job.images * groups_of(job, Lanes<W>::count)))
+            else if (!packs<ndim, W>(job, job.images * vectors_of<W>(job)))
                 scatter_planar<ndim, W>(job, grad_out, grad_image);
             else
                 with_taps<ndim>(job, [&](auto taps) { scatter_packed<taps, ndim, W>(job, grad_out, grad_image); });
