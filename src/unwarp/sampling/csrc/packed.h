@@ -14,22 +14,22 @@ constexpr std::int64_t near_scratch = std::int64_t(256) << 10;
 // Images and groups of channels are what threads share here: with fewer, samples are better shared.
 constexpr std::int64_t fewest_items = 4;
 
+// How many vectors hold the channels.
+template <class W>
+inline std::int64_t vectors_of(const Job& job) {
+    return (job.channels + Lanes<W>::count - 1) / Lanes<W>::count;
+}
+
 // Never asks for the number of threads: the sums of the two ways differ in their last bits.
 template <int D, class W>
 inline bool packs(const Job& job, std::int64_t items) {
     constexpr int lanes = Lanes<W>::count;
     std::int64_t pixels = 1;
     for (int d = 0; d < D; ++d) pixels *= job.in_size[d];
-    const bool filled = job.channels >= lanes && job.channels * 4 >= (job.channels + lanes - 1) / lanes * lanes * 3;
+    const bool filled = job.channels >= lanes && job.channels * 4 >= vectors_of<W>(job) * lanes * 3;
     // A copy costs about as much as one reading.
     return filled && items >= fewest_items && 2 * job.maps * job.samples >= pixels &&
            pixels * lanes * std::int64_t(sizeof(W)) <= most_scratch;
-}
-
-// How many vectors hold the channels.
-template <class W>
-inline std::int64_t vectors_of(const Job& job) {
-    return (job.channels + Lanes<W>::count - 1) / Lanes<W>::count;
 }
 
 // The vectors of channels that are copied at once.
@@ -37,7 +37,7 @@ struct Group {
     std::int64_t begin, end;
 };
 
-// Groups of as many vectors as fit, but no more than `most`.
+// Groups of as many vectors as fit, but no more than `most`: threads, too, share what is read or given back of groups.
 template <int D, class W>
 class Groups {
    public:
