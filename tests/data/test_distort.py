@@ -78,26 +78,21 @@ def test_rts_keeps_to_its_ranges_and_the_digit_in_sight() -> None:
     assert corners.abs().max() > 0.9
 
 
-def test_p_moves_the_corners_outward_by_a_normal_of_five_pixels() -> None:
+def test_p_moves_the_corners_along_their_diagonals_by_a_normal_of_five_pixels() -> None:
     pull = Distortion("p", (28, 28)).draw(COUNT, generator())
-    assert torch.isfinite(pull.grid((28, 28))).all()
     corners = torch.tensor([[-1.0, -1], [1, -1], [1, 1], [-1, 1]])
-    outward = (to_pixel(pull.inverse()(corners.unsqueeze(0)), (28, 28)) - 13.5) * corners
+    landed = to_pixel(pull.inverse()(corners.unsqueeze(0)), (28, 28))
+    spread = landed.std(0)
+    # The scale adds its own: 14 px × the deviation of a uniform in 0.75..1. Crossed quadrilaterals are drawn again,
+    # which takes a little off.
+    wanted = math.hypot(5 / math.sqrt(2), 14 * 0.25 / math.sqrt(12))
+    assert (spread - wanted).abs().max() < 0.25
+    assert (landed.mean(0) - to_pixel(0.875 * corners, (28, 28))).abs().max() < 0.4
+    assert torch.isfinite(pull.grid((28, 28))).all()
     # By one amount in x and y, each corner by its own.
+    outward = (landed - 13.5) * corners
     torch.testing.assert_close(outward[..., 0], outward[..., 1], atol=1e-3, rtol=0)
     assert (torch.corrcoef(outward[..., 0].T) - torch.eye(4)).abs().max() < 0.2
-    # Those that move outward have a normal's spread; the scale adds its own: 14 px × a uniform's in 0.75..1.
-    beyond = outward[..., 0] - 0.875 * 14
-    wanted = math.hypot(5, 14 * 0.25 / math.sqrt(12))
-    assert abs(beyond[beyond > 0].square().mean().sqrt() - wanted) < 0.3
-    assert -0.1 < beyond.median() < 1.0
-
-
-def test_no_corner_of_p_comes_near_the_centre() -> None:
-    pull = Distortion("p", (28, 28)).draw(COUNT, generator())
-    corners = torch.tensor([[-1.0, -1], [1, -1], [1, 1], [-1, 1]])
-    outward = (to_pixel(pull.inverse()(corners.unsqueeze(0)), (28, 28)) - 13.5) * corners
-    assert 14 / 4 - 1e-3 < outward.min() < 14 / 4 + 0.5
 
 
 def test_e_moves_its_control_points_by_a_normal_of_one_and_a_half() -> None:

@@ -6,8 +6,7 @@ The last one is that of the inverse-compositional paper (arXiv 1612.03897), as i
 |---|---|
 | r    | rotation, uniform in ±90° |
 | rts  | rotation ±45°, scale 0.7 to 1.2, placed at random in a canvas 1.5 times as wide |
-| p    | scale 0.75 to 1, then each corner moved outward, in x and y alike, by a normal of 5 px (of 28), projective, but
-|      | not nearer to the centre than a quarter of the way |
+| p    | scale 0.75 to 1, then each corner moved along its diagonal by a normal of 5 px (of 28), projective |
 | e    | scale 0.75 to 1, then a thin-plate spline over 4×4 points, each moved by a normal of 1.5 px (of 28) |
 | tc   | placed at random in a canvas 60/28 times as wide, with patches of other pictures |
 | h    | homography: corners moved by a normal of an eighth of the picture each, and by another one all together |
@@ -123,13 +122,10 @@ class Distortion:
 
         def moved(left: int) -> Tensor:
             scale = _uniform((left, 1, 1), 0.75, 1.0, generator)
-            return (scale * half + 5 * self.unit * _normal((left, 4, 1), generator)) * corners
+            along = 5 * self.unit * _normal((left, 4, 1), generator)
+            return (scale * half + along / math.sqrt(2)) * corners
 
-        def legible(quadrilaterals: Tensor) -> Tensor:
-            # With a corner nearer to the centre, a digit shrinks to a line or a dot.
-            return _convex(quadrilaterals) & (quadrilaterals * corners >= half / 4).all(-1).all(-1)
-
-        from_canvas = _draw_until(legible, count, moved) / (self._extent(self.size, corners) / 2)
+        from_canvas = _draw_convex(count, moved) / (self._extent(self.size, corners) / 2)
         return _homography(from_canvas, corners.expand(count, 4, 2))
 
     def _draw_h(self, count: int, generator: torch.Generator) -> Map:
@@ -140,7 +136,7 @@ class Distortion:
             return corners + _CORNER_NOISE * noise
 
         in_canvas = corners * self._extent(self.in_size, corners) / self._extent(self.size, corners)
-        return _homography(in_canvas.expand(count, 4, 2), _draw_until(_convex, count, moved))
+        return _homography(in_canvas.expand(count, 4, 2), _draw_convex(count, moved))
 
     def _draw_e(self, count: int, generator: torch.Generator) -> Map:
         scale = _uniform((count, 1), 0.75, 1.0, generator)
@@ -184,18 +180,18 @@ def _spline(device: torch.device) -> ThinPlateSpline:
     return ThinPlateSpline((4, 4)).to(device)
 
 
-def _draw_until(good: Callable[[Tensor], Tensor], count: int, draw: Callable[[int], Tensor]) -> Tensor:
-    """`count` quadrilaterals `[count, 4, 2]` of those that `draw` gives; the others are drawn again.
+def _draw_convex(count: int, draw: Callable[[int], Tensor]) -> Tensor:
+    """`count` convex quadrilaterals `[count, 4, 2]` of those that `draw` gives.
 
-    Corners that cross make a picture no camera could take: all that are `good` are at least `_convex`.
+    Corners that cross make a picture no camera could take; they are drawn again.
     """
     found = draw(count)
     for _ in range(_TRIES):
-        bad = ~good(found)
-        if not bad.any():
+        crossed = ~_convex(found)
+        if not crossed.any():
             return found
-        found[bad] = draw(int(bad.sum()))
-    raise RuntimeError(f"distortion: no quadrilateral that can be used in {_TRIES} draws")
+        found[crossed] = draw(int(crossed.sum()))
+    raise RuntimeError(f"distortion: no convex quadrilateral in {_TRIES} draws")
 
 
 def _normal(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
