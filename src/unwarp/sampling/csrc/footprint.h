@@ -197,11 +197,12 @@ template <int D, class W>
 void scatter_footprints(const Job& job, const Plane& grad_out, const Plane& grad_image) {
     constexpr int lanes = Lanes<W>::count;
     const std::int64_t pieces = pieces_of(job), extent = job.in_size[D - 1], slabs = slabs_of<D>(job);
-    parallel_for(job.images * slabs, job.threads, [&](std::int64_t item) {
+    const auto prepare = [&] { return Given<D, W>(job); };
+    parallel_for(job.images * slabs, job.threads, prepare, [&](std::int64_t item, Given<D, W>& given) {
         const std::int64_t image = item / slabs, slab = item % slabs;
         const std::int64_t low = slab * extent / slabs, high = (slab + 1) * extent / slabs;
         W* target = static_cast<W*>(grad_image.data) + image * grad_image.batch_stride;
-        Giver<D, W> giver(job, grad_image, low, high);
+        Giver<D, W> giver(job, grad_image, low, high, given);
         Block<D, W> block;  // the probes of one group, as many as fit
         alignas(64) W weight[block_size], shares[block_size];
         const auto each_group = [&](std::int64_t map, std::int64_t first, int count) {

@@ -152,14 +152,23 @@ inline void trim(const Job& job, std::int64_t low, std::int64_t high, Block<D, W
             store(&block.position[d][at], load<Vec<W>>(&block.position[d][begin + at]));
 }
 
+// What is given to each tap. A thread keeps it from image to image: to come by the memory costs more than a small one.
+template <int D, class W>
+struct Given {
+    Combinations<D, W> taps;
+    std::vector<W> value;
+
+    explicit Given(const Job& job) : taps(job.mode), value(taps.offset.size()) {}
+};
+
 // Gives the gradients of blocks of samples to the pixels [low, high) along the last axis.
 template <int D, class W>
 class Giver {
    public:
-    Giver(const Job& job, const Plane& grad_image, std::int64_t low, std::int64_t high)
+    Giver(const Job& job, const Plane& grad_image, std::int64_t low, std::int64_t high, Given<D, W>& given)
         : job(job), grad_image(grad_image), low(low), high(high), axes(job, grad_image.stride, low, high),
-          in_cells(job.mode == Mode::linear && grad_image.stride[0] == 1 && job.in_size[0] > 1), taps(job.mode),
-          value(taps.offset.size()) {}
+          in_cells(job.mode == Mode::linear && grad_image.stride[0] == 1 && job.in_size[0] > 1), taps(given.taps),
+          value(given.value) {}
 
     // `gradient(c, stride)` points to that of the block's first sample in channel c.
     template <class Gradient>
@@ -184,8 +193,8 @@ class Giver {
     const Axes<D, W> axes;
     const bool in_cells;
     CellGiver<D, W> cells;
-    Combinations<D, W> taps;
-    std::vector<W> value;
+    Combinations<D, W>& taps;
+    std::vector<W>& value;
 
     void give_taps(int count, const W* g, std::int64_t stride, W* plane) {
         for (int k = 0; k < taps.count; ++k)
@@ -207,12 +216,14 @@ template <int D, class W>
 void scatter_planar(const Job& job, const Plane& grad_out, const Plane& grad_image) {
     const std::int64_t blocks = blocks_of(job), extent = job.in_size[D - 1], slabs = slabs_of<D>(job);
     const auto reach = slabs > 1 ? reach_of_blocks<D, W>(job) : std::vector<std::int64_t>();
-    parallel_for(job.images * slabs, job.threads, [&](std::int64_t item) {
+    const Outputs<D, W> outputs(job);
+    const auto prepare = [&] { return Given<D, W>(job); };
+    parallel_for(job.images * slabs, job.threads, prepare, [&](std::int64_t item, Given<D, W>& given) {
         const std::int64_t image = item / slabs, slab = item % slabs;
         const std::int64_t low = slab * extent / slabs, high = (slab + 1) * extent / slabs;
         W* target = static_cast<W*>(grad_image.data) + image * grad_image.batch_stride;
         Block<D, W> block;
-        Giver<D, W> giver(job, grad_image, low, high);
+        Giver<D, W> giver(job, grad_image, low, high, given);
         for (std::int64_t map = image * job.maps; map < (image + 1) * job.maps; ++map) {
             const W* gradient = static_cast<const W*>(grad_out.data) + map * grad_out.batch_stride;
             for (std::int64_t index = 0; index < blocks; ++index) {
@@ -220,7 +231,7 @@ void scatter_planar(const Job& job, const Plane& grad_out, const Plane& grad_ima
                     const auto at = static_cast<std::size_t>(2 * (map * blocks + index));
                     if (reach[at] >= high || reach[at + 1] < low) continue;
                 }
-                locate<D, W>(job, map, index, block);
+                locate<D, W>(job, map, index, block, &outputs);
                 if (slabs > 1) trim<D, W>(job, low, high, block);
                 giver.give(block, target, [&](std::int64_t c, std::int64_t& stride) {
                     stride = grad_out.stride[0];
