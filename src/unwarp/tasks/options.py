@@ -138,7 +138,7 @@ class RunOptions(_Checked):
     out: str = option("runs", "where runs are kept")
     seed: int = option(0, "of everything random but the validation and test pictures")
     precision: Literal["auto", "32", "bf16", "16"] = option(
-        "auto", "of the networks, never of coordinates; auto is bf16 where the processor has matrix units for it"
+        "auto", "of the networks, never of coordinates; auto is bf16 where the processor multiplies in it"
     )
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = option("auto", "what to run on")
     devices: int = option(1, "how many of them, on each machine", least=1)

@@ -259,7 +259,8 @@ class _Clock(Callback):
 
 def _precision(word: str) -> Any:
     if word == "auto":
-        has_matrix_units = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-        fast = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else has_matrix_units()
+        of_cpu = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+        on_cpu = any(getattr(torch.cpu, name, lambda: False)() for name in of_cpu)
+        fast = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else on_cpu
         word = "bf16" if fast else "32"
     return {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}[word]
