@@ -156,6 +156,8 @@ def _run(
 ) -> Callable[[], Any]:
     if workload in ("forward", "grid"):
         return lambda: warp(image, coordinates, size)
+    # As a network's next layer would: in the layout of what was given to it.
+    grad = torch.empty_like(warp(image, coordinates, size)).copy_(grad)
 
     def step() -> None:
         leaves = [coordinates.detach().requires_grad_()]

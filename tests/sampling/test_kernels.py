@@ -51,7 +51,7 @@ def test_single_precision_is_that_of_the_reference_in_double(mode: str, ndim: in
     small = st.sampled_from([1, 2, 3, 5, 16]) if ndim == 3 else st.sampled_from([1, 2, 3, 16, 17, 33, 120])
     in_size = tuple(data.draw(small) for _ in range(ndim))
     out_size = tuple(data.draw(st.sampled_from([1, 5, 16, 19])) for _ in range(ndim))
-    images, maps, channels = (data.draw(st.sampled_from(choices)) for choices in ([1, 3], [1, 2], [1, 3, 21]))
+    images, maps, channels = (data.draw(st.sampled_from(choices)) for choices in ([1, 3], [1, 2], [1, 3, 4, 21]))
     kind = data.draw(st.sampled_from(["near", "far", "grid", "wild grid", "projective"]))
     beyond = data.draw(st.sampled_from(PADDINGS))
     padding = (beyond,) * ndim
@@ -255,6 +255,20 @@ def test_strided_images_are_read_where_they_lie(instruction_set: str, channels: 
         # Many channels that lie last are added up in another order.
         found, wanted = (cpu.read(image, coordinates, *how) for image in (view, view.contiguous()))
         torch.testing.assert_close(found, wanted)
+
+
+@pytest.mark.parametrize("padding", ["zeros", "border", "wrap"])
+@pytest.mark.parametrize("channels", [3, 4])
+def test_few_channels_that_lie_last_are_read_as_planes(instruction_set: str, channels: int, padding: str) -> None:
+    # Wider than what is copied with a margin; samples come to the last pixel, too.
+    image = torch.randn(2, channels, 20, 130)
+    coordinates = coordinates_of("near", 4, (21, 140), torch.float32)
+    grad_out, how = torch.randn(4, channels, 21, 140), (True, "linear", (padding,) * 2)
+    last = image.contiguous(memory_format=torch.channels_last)
+    found, wanted = (cpu.read(source, coordinates, (21, 140), *how, None) for source in (last, image))
+    assert torch.equal(found, wanted)
+    found, wanted = (cpu.grad_coordinates(grad_out, source, coordinates, *how, None) for source in (last, image))
+    torch.testing.assert_close(found, wanted)
 
 
 @pytest.mark.parametrize("ndim", [2, 3])

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "cell.h"
+#include "gather.h"
 
 namespace unwarp {
 namespace UNWARP_ISA {
@@ -43,19 +44,43 @@ struct Cells {
     }
 };
 
-// The pixels of the cells of one group: bit d of a corner's number says whether it is the second along axis d. CLOSE:
-// they are read in pairs along x.
-template <bool CLOSE, int A, class T, class W>
-[[gnu::always_inline]] inline void gather_corners(
+// The rows of pixels that cells touch, from the first of each: bit d - 1 of a row's number says whether it is the second
+// along axis d.
+template <int D, class T>
+[[gnu::always_inline]] inline void find_rows(const T* plane, const std::int64_t* step, const T** row) {
+    for (int r = 0; r < 1 << (D - 1); ++r) {
+        row[r] = plane;
+        for (int d = 1; d < D; ++d) row[r] += r >> (d - 1) & 1 ? step[d] : 0;
+    }
+}
+
+// The pixels of the cells of one group: bit d of a corner's number says whether it is the second along axis d.
+template <Reading READING, int D, class T, class W>
+[[gnu::always_inline]] inline void read_corners(
     const T* plane, const std::int64_t* step, const typename Lanes<W>::Index* offset, Vec<W>* corner) {
-    if constexpr (A > 0) {
-        gather_corners<CLOSE, A - 1, T, W>(plane, step, offset, corner);
-        gather_corners<CLOSE, A - 1, T, W>(plane + step[A], step, offset, corner + (1 << A));
-    } else if constexpr (CLOSE) {
-        gather_pair<T, W>(plane, offset, corner[0], corner[1]);
-    } else {
-        corner[0] = gather<T, W>(plane, load<Int<W>>(offset));
-        corner[1] = gather<T, W>(plane + step[0], load<Int<W>>(offset));
+    constexpr int rows = 1 << (D - 1);
+    const T* row[rows];
+    find_rows<D, T>(plane, step, row);
+    if constexpr (READING != Reading::apart)
+        read_pairs<READING, rows, T, W>(row, offset, corner);
+    else
+        for (int r = 0; r < rows; ++r) {
+            corner[2 * r] = gather<T, W>(row[r], load<Int<W>>(offset));
+            corner[2 * r + 1] = gather<T, W>(row[r] + step[0], load<Int<W>>(offset));
+        }
+}
+
+// The same for all of a few channels that lie side by side.
+template <int CHANNELS, int D>
+[[gnu::always_inline]] inline void read_corners_of_all(
+    const float* first, const std::int64_t* step, const std::int32_t* offset, F32 (*corner)[1 << D]) {
+    constexpr int rows = 1 << (D - 1);
+    const float* row[rows];
+    find_rows<D, float>(first, step, row);
+    for (int k = 0; k < 1 << D; ++k) {
+        F32 pixels[CHANNELS];
+        read_pixels<CHANNELS>(row[k / 2] + k % 2 * step[0], offset, pixels);
+        for (int c = 0; c < CHANNELS; ++c) corner[c][k] = pixels[c];
     }
 }
 
@@ -112,12 +137,14 @@ struct Planes {
     const double* fill;
 };
 
-// Calls `work(close)` with a constant: whether to read pixels along x in pairs, from this step between them.
-template <class T, class W, class Work>
-[[gnu::always_inline]] inline void with_close(std::int64_t step, const Work& work) {
-    if constexpr (has_pairs<T, W>)
-        if (step == 1) return work(std::true_type{});
-    work(std::false_type{});
+// Calls `work` with the number of channels as a constant, where they are few and lie side by side, and says so.
+template <int D, class T, class W, class Work>
+[[gnu::always_inline]] inline bool with_pixels(const Planes<T>& planes, const Work& work) {
+    if constexpr (has_pixels<D, T, W>) {
+        if (planes.to_next == 1 && planes.channels == 3) return work(std::integral_constant<int, 3>()), true;
+        if (planes.to_next == 1 && planes.channels == 4) return work(std::integral_constant<int, 4>()), true;
+    }
+    return false;
 }
 
 // What lies in the cells of samples `begin` to `end`: calls `put(at, channel, values)` for each group.
@@ -129,15 +156,26 @@ template <int D, class T, class W, class Put>
     const double* const fill = planes.fill;
     std::int64_t step[D];
     for (int d = 0; d < D; ++d) step[d] = planes.step[d];
+    const auto give = [&](int at, std::int64_t c, const Vec<W>* corner) __attribute__((always_inline)) {
+        Vec<W> value = blend<D - 1, D, W>(corner, cells, at);
+        if (fill) value += W(fill[c]) * (1 - cells.inside(at));
+        put(at, c, value);
+    };
+    const bool done = with_pixels<D, T, W>(planes, [&](auto count) __attribute__((always_inline)) {
+        for (int at = begin; at < end; at += Lanes<W>::count) {
+            Vec<W> corner[count][1 << D];
+            read_corners_of_all<count, D>(planes.first, step, &cells.offset[at], corner);
+            for (int c = 0; c < count; ++c) give(at, c, corner[c]);
+        }
+    });
+    if (done) return;
     for (std::int64_t c = 0; c < channels; ++c) {
         const T* const plane = planes.first + c * planes.to_next;
-        with_close<T, W>(step[0], [&](auto close) __attribute__((always_inline)) {
+        with_reading<T, W>(step[0], [&](auto reading) __attribute__((always_inline)) {
             for (int at = begin; at < end; at += Lanes<W>::count) {
                 Vec<W> corner[1 << D];
-                gather_corners<close, D - 1, T, W>(plane, step, &cells.offset[at], corner);
-                Vec<W> value = blend<D - 1, D, W>(corner, cells, at);
-                if (fill) value += W(fill[c]) * (1 - cells.inside(at));
-                put(at, c, value);
+                read_corners<reading, D, T, W>(plane, step, &cells.offset[at], corner);
+                give(at, c, corner);
             }
         });
     }
@@ -152,18 +190,37 @@ template <int D, class T, class W, class Given, class Put>
     const std::int64_t channels = planes.channels, to_next = planes.to_next;
     std::int64_t step[D];
     for (int d = 0; d < D; ++d) step[d] = planes.step[d];
-    with_close<T, W>(step[0], [&](auto close) __attribute__((always_inline)) {
+    // The channels' products with each corner are summed first, and interpolated once.
+    const auto add = [&](int at, std::int64_t c, const Vec<W>* corner, Vec<W>* sums) __attribute__((always_inline)) {
+        const Vec<W> g = given(at, c);
+        for (int k = 0; k < 1 << D; ++k) sums[k] += g * corner[k];
+    };
+    const bool done = with_pixels<D, T, W>(planes, [&](auto count) __attribute__((always_inline)) {
         for (int at = begin; at < end; at += Lanes<W>::count) {
-            Vec<W> slope[D] = {};
-            for (std::int64_t c = 0; c < channels; ++c) {
-                Vec<W> corner[1 << D];
-                gather_corners<close, D - 1, T, W>(first + c * to_next, step, &cells.offset[at], corner);
-                const auto read = blend_slopes<D, W>(corner, cells, at);
-                const Vec<W> g = given(at, c);
-                for (int d = 0; d < D; ++d) slope[d] += g * read.slope[d];
-            }
-            put(at, slope);
+            Vec<W> corner[count][1 << D], sums[1 << D] = {};
+            read_corners_of_all<count, D>(first, step, &cells.offset[at], corner);
+            for (int c = 0; c < count; ++c) add(at, c, corner[c], sums);
+            put(at, blend_slopes<D, W>(sums, cells, at).slope);
         }
+    });
+    if (done) return;
+    with_reading<T, W>(step[0], [&](auto reading) __attribute__((always_inline)) {
+        const auto sum = [&](std::int64_t count) __attribute__((always_inline)) {
+            for (int at = begin; at < end; at += Lanes<W>::count) {
+                Vec<W> sums[1 << D] = {};
+                for (std::int64_t c = 0; c < count; ++c) {
+                    Vec<W> corner[1 << D];
+                    read_corners<reading, D, T, W>(first + c * to_next, step, &cells.offset[at], corner);
+                    add(at, c, corner, sums);
+                }
+                put(at, blend_slopes<D, W>(sums, cells, at).slope);
+            }
+        };
+        // One channel apart: what several share the compiler keeps in memory.
+        if (channels == 1)
+            sum(1);
+        else
+            sum(channels);
     });
 }
 

@@ -125,7 +125,7 @@ void forward_margin(const Job& job, const Plane& image, const Plane& out) {
             margin.find(block, cells);
             T* to = target + block.begin * stride;
             const int samples = block.count;
-            const auto put = [&](int at, std::int64_t c, Vec<W> value) {
+            const auto put = [&](int at, std::int64_t c, Vec<W> value) __attribute__((always_inline)) {
                 store_some<T, W>(to + at * stride + c * to_next, stride, value, lanes_left<W>(samples, at));
             };
             read_cells<D, W, W>(margin.planes(job), cells, 0, samples, put);
@@ -150,11 +150,11 @@ void points_margin(const Job& job, const Plane& image, const Plane& grad_out, vo
             SlopeSums<D, W> sums;
             margin.find(block, cells);
             const W* from = gradient + block.begin * stride;
-            const auto given = [&](int at, std::int64_t c) {
+            const auto given = [&](int at, std::int64_t c) __attribute__((always_inline)) {
                 return load_some<W, W>(from + at * stride + c * to_next, stride, lanes_left<W>(block.count, at));
             };
             slopes_of_cells<D, W, W>(
-                margin.planes(job), cells, 0, block.count, given, [&](int at, const Vec<W>* slope) {
+                margin.planes(job), cells, 0, block.count, given, [&](int at, const Vec<W>* slope) __attribute__((always_inline)) {
                     if (job.grid)
                         put_slopes<D, W>(job, map, block, at, slope, grad_points);
                     else

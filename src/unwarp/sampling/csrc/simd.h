@@ -10,7 +10,7 @@
 #include <type_traits>
 #include <utility>
 
-#if defined(__AVX512F__) || defined(__AVX2__)
+#if defined(__AVX2__)
 #include <immintrin.h>
 #endif
 
@@ -320,22 +320,6 @@ template <class T, class W>
     for (int lane = 0; lane < count; ++lane) to[lane * stride] = narrow<T, W>(v[lane]);
 }
 
-// Gathers start from zero: from an undefined register they would wait for whatever wrote it last.
-template <class T, class W>
-[[gnu::always_inline]] inline Vec<W> gather(const T* from, Int<W> offset) {
-#if defined(__AVX512F__)
-    if constexpr (std::is_same_v<T, float> && std::is_same_v<W, float>)
-        return reinterpret_cast<F32>(_mm512_mask_i32gather_ps(
-            _mm512_setzero_ps(), 0xffff, reinterpret_cast<__m512i>(offset), from, 4));
-    if constexpr (std::is_same_v<T, double> && std::is_same_v<W, double>)
-        return reinterpret_cast<F64>(_mm512_mask_i64gather_pd(
-            _mm512_setzero_pd(), 0xff, reinterpret_cast<__m512i>(offset), from, 8));
-#endif
-    Vec<W> v;
-    for (int lane = 0; lane < Lanes<W>::count; ++lane) v[lane] = static_cast<W>(widen(from[offset[lane]]));
-    return v;
-}
-
 // Every second element of two vectors, from the d-th on.
 template <int d, class V, std::size_t... i>
 [[gnu::always_inline]] inline V every_second(V a, V b, std::index_sequence<i...>) {
@@ -370,9 +354,8 @@ template <int D, class T, class W>
             axes[2] = every_third<2, V>(a, b, c, all);
         }
     } else {
-        Int<W> every;
-        for (int lane = 0; lane < lanes; ++lane) every[lane] = lane * D;
-        for (int d = 0; d < D; ++d) axes[d] = gather<T, W>(from + d, every);
+        for (int d = 0; d < D; ++d)
+            for (int lane = 0; lane < lanes; ++lane) axes[d][lane] = static_cast<W>(widen(from[lane * D + d]));
     }
 }
 
@@ -408,72 +391,6 @@ template <int D, class W>
         store(to + lanes, in_turn<1, V>(a, b, c, all));
         store(to + 2 * lanes, in_turn<2, V>(a, b, c, all));
     }
-}
-
-// Whether one load serves two elements that follow each other.
-#if defined(__AVX512F__)
-template <class T, class W>
-constexpr bool has_pairs = std::is_same_v<W, float> && (std::is_same_v<T, float> || sizeof(T) == 2);
-#elif defined(__AVX2__)
-template <class T, class W>
-constexpr bool has_pairs = std::is_same_v<T, W>;
-#else
-template <class T, class W>
-constexpr bool has_pairs = false;
-#endif
-
-// Elements at a vector of offsets, and those right after them, where there are pairs: half the work of two gathers.
-template <class T, class W>
-[[gnu::always_inline]] inline void gather_pair(
-    const T* from, const typename Lanes<W>::Index* offset, Vec<W>& first, Vec<W>& second) {
-    static_assert(has_pairs<T, W>);
-#if defined(__AVX512F__)
-    const __m512i offsets = _mm512_loadu_si512(offset);
-    if constexpr (std::is_same_v<T, float> && std::is_same_v<W, float>) {
-        // In the order from which one shuffle within quarters tells first and second apart: two-register permutations
-        // take twice as long.
-        const __m512i order = _mm512_setr_epi32(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
-        const __m512i index = _mm512_permutexvar_epi32(order, offsets);
-        const __m512 low = _mm512_castsi512_ps(
-            _mm512_mask_i32gather_epi64(_mm512_setzero_si512(), 0xff, _mm512_castsi512_si256(index), from, 4));
-        const __m512 high = _mm512_castsi512_ps(
-            _mm512_mask_i32gather_epi64(_mm512_setzero_si512(), 0xff, _mm512_extracti64x4_epi64(index, 1), from, 4));
-        first = reinterpret_cast<F32>(_mm512_shuffle_ps(low, high, 0x88));
-        second = reinterpret_cast<F32>(_mm512_shuffle_ps(low, high, 0xdd));
-        return;
-    }
-    if constexpr (std::is_same_v<T, Bfloat> && std::is_same_v<W, float>) {
-        const __m512i both = _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), 0xffff, offsets, from, 2);
-        first = reinterpret_cast<F32>(_mm512_slli_epi32(both, 16));
-        second = reinterpret_cast<F32>(_mm512_and_si512(both, _mm512_set1_epi32(static_cast<int>(0xffff0000u))));
-        return;
-    }
-    if constexpr (std::is_same_v<T, Half> && std::is_same_v<W, float>) {
-        const __m512i both = _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), 0xffff, offsets, from, 2);
-        first = reinterpret_cast<F32>(_mm512_cvtph_ps(_mm512_cvtepi32_epi16(both)));
-        second = reinterpret_cast<F32>(_mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(both, 16))));
-        return;
-    }
-#elif defined(__AVX2__)
-    // A load for each: on AMD's Zen 3 a gather takes twice as long.
-    if constexpr (std::is_same_v<T, float> && std::is_same_v<W, float>) {
-        const auto two = [&](int i, int j) {
-            const __m128i pair = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(from + offset[i]));
-            return _mm_loadh_pi(_mm_castsi128_ps(pair), reinterpret_cast<const __m64*>(from + offset[j]));
-        };
-        const __m256 low = _mm256_set_m128(two(4, 5), two(0, 1)), high = _mm256_set_m128(two(6, 7), two(2, 3));
-        first = reinterpret_cast<F32>(_mm256_shuffle_ps(low, high, 0x88));
-        second = reinterpret_cast<F32>(_mm256_shuffle_ps(low, high, 0xdd));
-        return;
-    }
-    if constexpr (std::is_same_v<T, double> && std::is_same_v<W, double>) {
-        const auto pair = [&](int i) { return _mm_loadu_pd(from + offset[i]); };
-        const __m256d low = _mm256_set_m128d(pair(2), pair(0)), high = _mm256_set_m128d(pair(3), pair(1));
-        first = reinterpret_cast<F64>(_mm256_unpacklo_pd(low, high));
-        second = reinterpret_cast<F64>(_mm256_unpackhi_pd(low, high));
-        return;
-    }
-#endif
 }
 
 }  // namespace UNWARP_ISA

@@ -50,7 +50,7 @@ class Windows {
     }
 
    private:
-    static constexpr std::int64_t smallest_picture = 1 << 24, largest_window = 1 << 20;  // bytes
+    static constexpr std::int64_t smallest_picture = 1 << 23, largest_window = 1 << 20;  // bytes
     const Job& job;
     std::vector<T> pixels;
     View<D, T, W> whole, part;

@@ -1,0 +1,198 @@
+// Reading elements at a vector of places.
+#pragma once
+
+#include "simd.h"
+
+#if defined(__AVX512F__)
+#include <cpuid.h>
+#endif
+
+namespace unwarp {
+namespace UNWARP_ISA {
+
+// A load for each: an instruction that gathers is hardly better on Intel's processors, and on AMD's worse.
+template <class T, class W>
+[[gnu::always_inline]] inline Vec<W> gather(const T* from, Int<W> offset) {
+    Vec<W> v;
+    for (int lane = 0; lane < Lanes<W>::count; ++lane) v[lane] = static_cast<W>(widen(from[offset[lane]]));
+    return v;
+}
+
+// How two elements that follow each other are read: each by itself, or both at once, by a load for every pair or by an
+// instruction that gathers.
+enum class Reading { apart, loaded, gathered };
+
+#if defined(__AVX512F__)
+template <class T, class W>
+constexpr bool has_pairs = std::is_same_v<W, float> && (std::is_same_v<T, float> || sizeof(T) == 2);
+#elif defined(__AVX2__)
+template <class T, class W>
+constexpr bool has_pairs = std::is_same_v<T, W>;
+#else
+template <class T, class W>
+constexpr bool has_pairs = false;
+#endif
+
+#if defined(__AVX512F__)
+// Gathers pay on Intel's processors with matrix units (Sapphire Rapids and later). On AMD's they take twice as long as a
+// load for each; Intel's older ones are slowed down against Downfall.
+inline bool gathers_well() {
+    // Not before the first call: where the module is merely loaded, the processor may not know this file's instructions.
+    static const bool well = [] {
+        unsigned a = 0, b = 0, c = 0, d = 0;
+        return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d >> 24 & 1);
+    }();
+    return well;
+}
+#endif
+
+// Calls `work` with a constant: how to read neighbours, from this step between them.
+template <class T, class W, class Work>
+[[gnu::always_inline]] inline void with_reading(std::int64_t step, const Work& work) {
+    if constexpr (has_pairs<T, W>)
+        if (step == 1) {
+#if defined(__AVX512F__)
+            if constexpr (std::is_same_v<T, float>)
+                if (gathers_well()) return work(std::integral_constant<Reading, Reading::gathered>());
+#endif
+            return work(std::integral_constant<Reading, Reading::loaded>());
+        }
+    work(std::integral_constant<Reading, Reading::apart>());
+}
+
+#if defined(__AVX2__)
+[[gnu::always_inline]] inline __m128 join(const float* first, const float* second) {
+    const __m128i pair = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(first));
+    return _mm_loadh_pi(_mm_castsi128_ps(pair), reinterpret_cast<const __m64*>(second));
+}
+
+// A register of quarters (or halves) that are `step` apart.
+[[gnu::always_inline]] inline F32 join(const __m128* parts, int step) {
+    const __m256 half = _mm256_set_m128(parts[step], parts[0]);
+#if defined(__AVX512F__)
+    const __m256 other = _mm256_set_m128(parts[3 * step], parts[2 * step]);
+    return reinterpret_cast<F32>(_mm512_insertf32x8(_mm512_castps256_ps512(half), other, 1));
+#else
+    return reinterpret_cast<F32>(half);
+#endif
+}
+
+// Within each quarter (or half) of the registers.
+template <int ORDER>
+[[gnu::always_inline]] inline F32 shuffle(F32 a, F32 b) {
+#if defined(__AVX512F__)
+    return reinterpret_cast<F32>(_mm512_shuffle_ps(a, b, ORDER));
+#else
+    return reinterpret_cast<F32>(_mm256_shuffle_ps(a, b, ORDER));
+#endif
+}
+#endif
+
+// From several rows, elements at a vector of offsets and those right after them: two vectors for each row.
+template <Reading READING, int ROWS, class T, class W>
+[[gnu::always_inline]] inline void read_pairs(
+    const T* const* row, const typename Lanes<W>::Index* offset, Vec<W>* pairs) {
+    static_assert(has_pairs<T, W>);
+#if defined(__AVX512F__)
+    if constexpr (READING == Reading::gathered) {
+        const __m512i offsets = _mm512_loadu_si512(offset), zero = _mm512_setzero_si512();
+        // In the order from which one shuffle within quarters tells first and second apart: two-register permutations
+        // take twice as long.
+        const __m512i order = _mm512_setr_epi32(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
+        const __m512i index = _mm512_permutexvar_epi32(order, offsets);
+        const __m256i low = _mm512_castsi512_si256(index), high = _mm512_extracti64x4_epi64(index, 1);
+        for (int r = 0; r < ROWS; ++r) {
+            // From zero: from an undefined register it would wait for whatever wrote that last.
+            const F32 a = reinterpret_cast<F32>(_mm512_mask_i32gather_epi64(zero, 0xff, low, row[r], 4));
+            const F32 b = reinterpret_cast<F32>(_mm512_mask_i32gather_epi64(zero, 0xff, high, row[r], 4));
+            pairs[2 * r] = shuffle<0x88>(a, b);
+            pairs[2 * r + 1] = shuffle<0xdd>(a, b);
+        }
+        return;
+    }
+    if constexpr (sizeof(T) == 2) {
+        for (int r = 0; r < ROWS; ++r) {
+            I32 both;
+            for (int lane = 0; lane < Lanes<W>::count; ++lane) std::memcpy(&both[lane], row[r] + offset[lane], 4);
+            if constexpr (std::is_same_v<T, Bfloat>) {
+                pairs[2 * r] = reinterpret_cast<F32>(both << 16);
+                pairs[2 * r + 1] = reinterpret_cast<F32>(both & static_cast<int>(0xffff0000u));
+            } else {
+                const __m512i halves = reinterpret_cast<__m512i>(both);
+                pairs[2 * r] = reinterpret_cast<F32>(_mm512_cvtph_ps(_mm512_cvtepi32_epi16(halves)));
+                pairs[2 * r + 1] =
+                    reinterpret_cast<F32>(_mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(halves, 16))));
+            }
+        }
+        return;
+    }
+#endif
+#if defined(__AVX2__)
+    if constexpr (std::is_same_v<T, float> && std::is_same_v<W, float>) {
+        constexpr int quads = Lanes<float>::count / 4;
+        F32 half[2][ROWS];
+        for (int h = 0; h < 2; ++h) {
+            // Row after row of each place, which is known no longer than it is needed: there are few registers for them.
+            __m128 part[quads][ROWS];
+            for (int q = 0; q < quads; ++q) {
+                const std::int64_t first = offset[4 * q + 2 * h], second = offset[4 * q + 2 * h + 1];
+                for (int r = 0; r < ROWS; ++r) part[q][r] = join(row[r] + first, row[r] + second);
+            }
+            for (int r = 0; r < ROWS; ++r) half[h][r] = join(&part[0][r], ROWS);
+        }
+        for (int r = 0; r < ROWS; ++r) {
+            pairs[2 * r] = shuffle<0x88>(half[0][r], half[1][r]);
+            pairs[2 * r + 1] = shuffle<0xdd>(half[0][r], half[1][r]);
+        }
+        return;
+    }
+#if !defined(__AVX512F__)
+    if constexpr (std::is_same_v<T, double> && std::is_same_v<W, double>)
+        for (int r = 0; r < ROWS; ++r) {
+            const auto pair = [&](int i) { return _mm_loadu_pd(row[r] + offset[i]); };
+            const __m256d low = _mm256_set_m128d(pair(2), pair(0)), high = _mm256_set_m128d(pair(3), pair(1));
+            pairs[2 * r] = reinterpret_cast<F64>(_mm256_unpacklo_pd(low, high));
+            pairs[2 * r + 1] = reinterpret_cast<F64>(_mm256_unpackhi_pd(low, high));
+        }
+#endif
+#endif
+}
+
+// Whether pixels of a few channels that lie side by side are read whole.
+#if defined(__AVX2__)
+template <int D, class T, class W>
+constexpr bool has_pixels = D == 2 && std::is_same_v<T, float> && std::is_same_v<W, float>;
+#else
+template <int D, class T, class W>
+constexpr bool has_pixels = false;
+#endif
+
+// Pixels of 3 or 4 channels at a vector of offsets: a vector for each channel.
+template <int CHANNELS>
+[[gnu::always_inline]] inline void read_pixels(const float* from, const std::int32_t* offset, F32* channels) {
+    static_assert(CHANNELS == 3 || CHANNELS == 4);
+#if defined(__AVX2__)
+    constexpr int quads = Lanes<float>::count / 4;
+    F32 every_fourth[4];
+    for (int i = 0; i < 4; ++i) {
+        __m128 pixel[quads];
+        for (int q = 0; q < quads; ++q) {
+            const float* at = from + offset[4 * q + i];
+            // Behind the last pixel nothing may be read.
+            pixel[q] = CHANNELS == 4 ? _mm_loadu_ps(at) : _mm_maskload_ps(at, _mm_setr_epi32(-1, -1, -1, 0));
+        }
+        every_fourth[i] = join(pixel, 1);
+    }
+    const F32 a = shuffle<0x44>(every_fourth[0], every_fourth[1]), b = shuffle<0xee>(every_fourth[0], every_fourth[1]);
+    const F32 c = shuffle<0x44>(every_fourth[2], every_fourth[3]), d = shuffle<0xee>(every_fourth[2], every_fourth[3]);
+    channels[0] = shuffle<0x88>(a, c);
+    channels[1] = shuffle<0xdd>(a, c);
+    channels[2] = shuffle<0x88>(b, d);
+    if constexpr (CHANNELS == 4) channels[3] = shuffle<0xdd>(b, d);
+#else
+    (void)from, (void)offset, (void)channels;
+#endif
+}
+
+}  // namespace UNWARP_ISA
+}  // namespace unwarp
