@@ -70,7 +70,7 @@ template <Reading READING, int D, class T, class W>
         }
 }
 
-// The same for all of a few channels that lie side by side.
+// The same for all of three or four channels that lie side by side, as pixels do.
 template <int CHANNELS, int D>
 [[gnu::always_inline]] inline void read_corners_of_all(
     const float* first, const std::int64_t* step, const std::int32_t* offset, F32 (*corner)[1 << D]) {
@@ -78,9 +78,11 @@ template <int CHANNELS, int D>
     const float* row[rows];
     find_rows<D, float>(first, step, row);
     for (int k = 0; k < 1 << D; ++k) {
-        F32 pixels[CHANNELS];
-        read_pixels<CHANNELS>(row[k / 2] + k % 2 * step[0], offset, pixels);
-        for (int c = 0; c < CHANNELS; ++c) corner[c][k] = pixels[c];
+        // Of three, the second pixel is read with the last channel of the first: behind it nothing may be read.
+        const int before = CHANNELS == 3 ? k % 2 : 0;
+        F32 fours[4];
+        read_fours(row[k / 2] + k % 2 * CHANNELS - before, offset, fours);
+        for (int c = 0; c < CHANNELS; ++c) corner[c][k] = fours[before + c];
     }
 }
 
@@ -137,12 +139,13 @@ struct Planes {
     const double* fill;
 };
 
-// Calls `work` with the number of channels as a constant, where they are few and lie side by side, and says so.
+// Calls `work` with the number of channels as a constant, where they are few and pixels lie side by side, and says so.
 template <int D, class T, class W, class Work>
 [[gnu::always_inline]] inline bool with_pixels(const Planes<T>& planes, const Work& work) {
     if constexpr (has_pixels<D, T, W>) {
-        if (planes.to_next == 1 && planes.channels == 3) return work(std::integral_constant<int, 3>()), true;
-        if (planes.to_next == 1 && planes.channels == 4) return work(std::integral_constant<int, 4>()), true;
+        const bool dense = planes.to_next == 1 && planes.step[0] == planes.channels;
+        if (dense && planes.channels == 3) return work(std::integral_constant<int, 3>()), true;
+        if (dense && planes.channels == 4) return work(std::integral_constant<int, 4>()), true;
     }
     return false;
 }

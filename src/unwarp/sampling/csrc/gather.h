@@ -13,8 +13,14 @@ namespace UNWARP_ISA {
 // A load for each: an instruction that gathers is hardly better on Intel's processors, and on AMD's worse.
 template <class T, class W>
 [[gnu::always_inline]] inline Vec<W> gather(const T* from, Int<W> offset) {
+    constexpr int lanes = Lanes<W>::count;
+    if constexpr (std::is_same_v<T, std::uint8_t>) {
+        Int<W> whole;
+        for (int lane = 0; lane < lanes; ++lane) whole[lane] = from[offset[lane]];
+        return to_float<W>(whole);
+    }
     Vec<W> v;
-    for (int lane = 0; lane < Lanes<W>::count; ++lane) v[lane] = static_cast<W>(widen(from[offset[lane]]));
+    for (int lane = 0; lane < lanes; ++lane) v[lane] = static_cast<W>(widen(from[offset[lane]]));
     return v;
 }
 
@@ -22,15 +28,19 @@ template <class T, class W>
 // instruction that gathers.
 enum class Reading { apart, loaded, gathered };
 
+// Whether two elements are told apart by integer arithmetic.
+template <class T>
+constexpr bool is_short = std::is_same_v<T, std::uint8_t> || std::is_same_v<T, Bfloat>;
+
 #if defined(__AVX512F__)
 template <class T, class W>
-constexpr bool has_pairs = std::is_same_v<W, float> && (std::is_same_v<T, float> || sizeof(T) == 2);
+constexpr bool has_pairs = std::is_same_v<W, float> && !std::is_same_v<T, double>;
 #elif defined(__AVX2__)
 template <class T, class W>
-constexpr bool has_pairs = std::is_same_v<T, W>;
+constexpr bool has_pairs = std::is_same_v<T, W> || (std::is_same_v<W, float> && is_short<T>);
 #else
 template <class T, class W>
-constexpr bool has_pairs = false;
+constexpr bool has_pairs = std::is_same_v<W, float> && is_short<T>;
 #endif
 
 #if defined(__AVX512F__)
@@ -93,6 +103,31 @@ template <Reading READING, int ROWS, class T, class W>
 [[gnu::always_inline]] inline void read_pairs(
     const T* const* row, const typename Lanes<W>::Index* offset, Vec<W>* pairs) {
     static_assert(has_pairs<T, W>);
+    if constexpr (sizeof(T) < 4) {
+        for (int r = 0; r < ROWS; ++r) {
+            U32 both;
+            for (int lane = 0; lane < Lanes<W>::count; ++lane) {
+                std::conditional_t<sizeof(T) == 1, std::uint16_t, std::uint32_t> pair;
+                std::memcpy(&pair, row[r] + offset[lane], sizeof pair);
+                both[lane] = pair;
+            }
+            if constexpr (std::is_same_v<T, std::uint8_t>) {
+                pairs[2 * r] = to_float<W>(reinterpret_cast<I32>(both & 255));
+                pairs[2 * r + 1] = to_float<W>(reinterpret_cast<I32>(both >> 8));
+            } else if constexpr (std::is_same_v<T, Bfloat>) {
+                pairs[2 * r] = reinterpret_cast<F32>(both << 16);
+                pairs[2 * r + 1] = reinterpret_cast<F32>(both & 0xffff0000u);
+            } else {
+#if defined(__AVX512F__)
+                const __m512i halves = reinterpret_cast<__m512i>(both);
+                pairs[2 * r] = reinterpret_cast<F32>(_mm512_cvtph_ps(_mm512_cvtepi32_epi16(halves)));
+                pairs[2 * r + 1] =
+                    reinterpret_cast<F32>(_mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(halves, 16))));
+#endif
+            }
+        }
+        return;
+    }
 #if defined(__AVX512F__)
     if constexpr (READING == Reading::gathered) {
         const __m512i offsets = _mm512_loadu_si512(offset), zero = _mm512_setzero_si512();
@@ -107,22 +142,6 @@ template <Reading READING, int ROWS, class T, class W>
             const F32 b = reinterpret_cast<F32>(_mm512_mask_i32gather_epi64(zero, 0xff, high, row[r], 4));
             pairs[2 * r] = shuffle<0x88>(a, b);
             pairs[2 * r + 1] = shuffle<0xdd>(a, b);
-        }
-        return;
-    }
-    if constexpr (sizeof(T) == 2) {
-        for (int r = 0; r < ROWS; ++r) {
-            I32 both;
-            for (int lane = 0; lane < Lanes<W>::count; ++lane) std::memcpy(&both[lane], row[r] + offset[lane], 4);
-            if constexpr (std::is_same_v<T, Bfloat>) {
-                pairs[2 * r] = reinterpret_cast<F32>(both << 16);
-                pairs[2 * r + 1] = reinterpret_cast<F32>(both & static_cast<int>(0xffff0000u));
-            } else {
-                const __m512i halves = reinterpret_cast<__m512i>(both);
-                pairs[2 * r] = reinterpret_cast<F32>(_mm512_cvtph_ps(_mm512_cvtepi32_epi16(halves)));
-                pairs[2 * r + 1] =
-                    reinterpret_cast<F32>(_mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(halves, 16))));
-            }
         }
         return;
     }
@@ -167,30 +186,24 @@ template <int D, class T, class W>
 constexpr bool has_pixels = false;
 #endif
 
-// Pixels of 3 or 4 channels at a vector of offsets: a vector for each channel.
-template <int CHANNELS>
-[[gnu::always_inline]] inline void read_pixels(const float* from, const std::int32_t* offset, F32* channels) {
-    static_assert(CHANNELS == 3 || CHANNELS == 4);
+// Four elements that follow each other, at a vector of offsets: a vector of the first ones, one of the second, and so on.
+[[gnu::always_inline]] inline void read_fours(const float* from, const std::int32_t* offset, F32* fours) {
 #if defined(__AVX2__)
     constexpr int quads = Lanes<float>::count / 4;
     F32 every_fourth[4];
     for (int i = 0; i < 4; ++i) {
-        __m128 pixel[quads];
-        for (int q = 0; q < quads; ++q) {
-            const float* at = from + offset[4 * q + i];
-            // Behind the last pixel nothing may be read.
-            pixel[q] = CHANNELS == 4 ? _mm_loadu_ps(at) : _mm_maskload_ps(at, _mm_setr_epi32(-1, -1, -1, 0));
-        }
-        every_fourth[i] = join(pixel, 1);
+        __m128 part[quads];
+        for (int q = 0; q < quads; ++q) part[q] = _mm_loadu_ps(from + offset[4 * q + i]);
+        every_fourth[i] = join(part, 1);
     }
     const F32 a = shuffle<0x44>(every_fourth[0], every_fourth[1]), b = shuffle<0xee>(every_fourth[0], every_fourth[1]);
     const F32 c = shuffle<0x44>(every_fourth[2], every_fourth[3]), d = shuffle<0xee>(every_fourth[2], every_fourth[3]);
-    channels[0] = shuffle<0x88>(a, c);
-    channels[1] = shuffle<0xdd>(a, c);
-    channels[2] = shuffle<0x88>(b, d);
-    if constexpr (CHANNELS == 4) channels[3] = shuffle<0xdd>(b, d);
+    fours[0] = shuffle<0x88>(a, c);
+    fours[1] = shuffle<0xdd>(a, c);
+    fours[2] = shuffle<0x88>(b, d);
+    fours[3] = shuffle<0xdd>(b, d);
 #else
-    (void)from, (void)offset, (void)channels;
+    (void)from, (void)offset, (void)fours;
 #endif
 }
 

@@ -77,11 +77,10 @@ struct Block {
 };
 
 // A position that rounding alone may have moved off a pixel's centre goes back there. Beyond 2^22 (2^51) pixels, where
-// adding the constant does not round to the nearest integer, nothing is that near to one.
+// the nearest integer is not found, nothing is that near to one.
 template <class W>
 inline Vec<W> settle(Vec<W> position, Vec<W> tolerance) {
-    constexpr W magic = std::is_same_v<W, float> ? W(12582912.0) : W(6755399441055744.0);
-    const Vec<W> centre = (position + magic) - magic;
+    const Vec<W> centre = nearest_integer<W>(position);
     return magnitude<W>(centre - position) <= tolerance ? centre : position;
 }
 

@@ -32,6 +32,10 @@ using I64 = std::int64_t __attribute__((vector_size(UNWARP_BYTES)));
 using U32 = std::uint32_t __attribute__((vector_size(UNWARP_BYTES)));
 using U64 = std::uint64_t __attribute__((vector_size(UNWARP_BYTES)));
 
+using U16 = std::uint16_t __attribute__((vector_size(UNWARP_BYTES / 2)));
+using Bytes32 = std::uint8_t __attribute__((vector_size(UNWARP_BYTES / 4)));
+using Bytes64 = std::uint8_t __attribute__((vector_size(UNWARP_BYTES / 8)));
+
 using Pair32 = float __attribute__((vector_size(8)));
 using Pair64 = double __attribute__((vector_size(16)));
 
@@ -44,6 +48,7 @@ struct Lanes<float> {
     using I = I32;
     using U = U32;
     using Pair = Pair32;
+    using Bytes = Bytes32;
     using Index = std::int32_t;
     static constexpr int count = UNWARP_BYTES / 4;
 };
@@ -53,6 +58,7 @@ struct Lanes<double> {
     using I = I64;
     using U = U64;
     using Pair = Pair64;
+    using Bytes = Bytes64;
     using Index = std::int64_t;
     static constexpr int count = UNWARP_BYTES / 8;
 };
@@ -100,7 +106,14 @@ template <class W>
     return cut > v ? cut - 1 : cut;
 }
 
-// The same as an integer; what does not fit, or is no number, is far from 0.
+// To the nearest, ties to even; below 2^22 (2^51).
+template <class W>
+[[gnu::always_inline]] inline Vec<W> nearest_integer(Vec<W> v) {
+    constexpr W magic = std::is_same_v<W, float> ? W(12582912.0) : W(6755399441055744.0);
+    return (v + magic) - magic;
+}
+
+// Rounded down, as an integer; what does not fit, or is no number, is far from 0.
 template <class W>
 [[gnu::always_inline]] inline Int<W> floor_to_int(Vec<W> v) {
 #if defined(__AVX512F__)
@@ -272,13 +285,6 @@ inline T narrow(W v) {
         return {float_to_half(static_cast<float>(v))};
     } else if constexpr (std::is_same_v<T, Bfloat>) {
         return {float_to_bfloat(static_cast<float>(v))};
-    } else if constexpr (std::is_same_v<T, std::uint8_t>) {
-        // To the nearest, ties to even, as the reference rounds; NaN becomes 0.
-        if (!(v > 0)) return 0;
-        if (v >= 255) return 255;
-        const int down = static_cast<int>(v);
-        const W rest = v - static_cast<W>(down);
-        return static_cast<T>(down + (rest > W(0.5) || (rest == W(0.5) && (down & 1))));
     } else {
         return static_cast<T>(v);
     }
@@ -295,6 +301,8 @@ template <class T, class W>
 [[gnu::always_inline]] inline Vec<W> load_some(const T* from, std::int64_t stride, int count) {
     if (count == Lanes<W>::count && stride == 1) {
         if constexpr (std::is_same_v<T, W>) return load<Vec<W>>(from);
+        if constexpr (std::is_same_v<T, Bfloat> && std::is_same_v<W, float>)
+            return reinterpret_cast<F32>(__builtin_convertvector(load<U16>(from), U32) << 16);
     }
 #if defined(__AVX512F__)
     if constexpr (std::is_same_v<T, float> && std::is_same_v<W, float>)
@@ -305,8 +313,35 @@ template <class T, class W>
     return v;
 }
 
+// Whether a vector is narrowed at once.
+template <class T, class W>
+constexpr bool narrows_together =
+    std::is_same_v<T, std::uint8_t> || (std::is_same_v<T, Bfloat> && std::is_same_v<W, float>);
+
+// To the nearest, ties to even; of NaN comes 0 where there is none.
+template <class T, class W>
+[[gnu::always_inline]] inline auto narrow_together(Vec<W> v) {
+    if constexpr (std::is_same_v<T, std::uint8_t>) {
+        const Vec<W> bounded = min(max(v, Vec<W>{}), splat<W>(W(255)));
+        return __builtin_convertvector(to_int<W>(nearest_integer<W>(bounded)), typename Lanes<W>::Bytes);
+    } else {
+        const U32 raw = reinterpret_cast<U32>(v), high = raw >> 16;
+        const U32 rounded = (raw + 0x7fff + (high & 1)) >> 16;
+        return __builtin_convertvector(v == v ? rounded : high | 0x40, U16);
+    }
+}
+
 template <class T, class W>
 [[gnu::always_inline]] inline void store_some(T* to, std::int64_t stride, Vec<W> v, int count) {
+    if constexpr (narrows_together<T, W>) {
+        const auto narrowed = narrow_together<T, W>(v);
+        if (count == Lanes<W>::count && stride == 1) return store(to, narrowed);
+        for (int lane = 0; lane < count; ++lane) {
+            const auto element = narrowed[lane];
+            std::memcpy(to + lane * stride, &element, sizeof(T));
+        }
+        return;
+    }
     if (count == Lanes<W>::count && stride == 1) {
         if constexpr (std::is_same_v<T, W>) {
             store(to, v);
