@@ -77,6 +77,8 @@ template <int CHANNELS, int D>
     constexpr int rows = 1 << (D - 1);
     const float* row[rows];
     find_rows<D, float>(first, step, row);
+    // Rolled up, GCC keeps all corners in memory.
+#pragma GCC unroll 8
     for (int k = 0; k < 1 << D; ++k) {
         // Of three, the second pixel is read with the last channel of the first: behind it nothing may be read.
         const int before = CHANNELS == 3 ? k % 2 : 0;

@@ -164,25 +164,23 @@ template <class W>
     return reinterpret_cast<Vec<W>>(reinterpret_cast<Int<W>>(v) & ~sign);
 }
 
-// Masks are vectors of 0 and -1.
-inline bool all(I32 mask) {
+// Masks are vectors of 0 and -1. What comparing doubles gives Clang takes for another type than I64.
+template <class Mask>
+[[gnu::always_inline]] inline bool all(Mask mask) {
+    if constexpr (sizeof(mask[0]) == 4) {
 #if defined(__AVX512F__)
-    return _mm512_movepi32_mask(reinterpret_cast<__m512i>(mask)) == 0xffff;
+        return _mm512_movepi32_mask(reinterpret_cast<__m512i>(mask)) == 0xffff;
 #elif defined(__AVX2__)
-    return _mm256_movemask_ps(reinterpret_cast<__m256>(mask)) == 0xff;
-#else
-    return (mask[0] & mask[1] & mask[2] & mask[3]) != 0;
+        return _mm256_movemask_ps(reinterpret_cast<__m256>(mask)) == 0xff;
 #endif
-}
-
-inline bool all(I64 mask) {
-    std::int64_t both = -1;
-    for (int lane = 0; lane < Lanes<double>::count; ++lane) both &= mask[lane];
+    }
+    auto both = mask[0];
+    for (int lane = 1; lane < static_cast<int>(sizeof(mask) / sizeof(mask[0])); ++lane) both &= mask[lane];
     return both != 0;
 }
 
-template <class I>
-inline bool none(I mask) {
+template <class Mask>
+[[gnu::always_inline]] inline bool none(Mask mask) {
     return all(~mask);
 }
 

@@ -147,7 +147,7 @@ inline void find_taps(
             }
             valid &= taps.finite;
             weight[k] = valid ? weight[k] : V{};
-            slope[k] = valid & (bounded == raw) ? slope[k] : V{};
+            slope[k] = (valid & (bounded == raw)) ? slope[k] : V{};
             taps.offset[d][k] = index * splat_int<W>(stride[d]);
         }
         taps.inside *= inside;

@@ -14,7 +14,7 @@ extern bool after_fork;
 
 // `prepare()` makes what one thread keeps from item to item: memory is costly to come by. `work(item, kept)` uses it.
 template <class Prepare, class Work>
-void parallel_for(std::int64_t items, int threads, const Prepare& prepare, const Work& work) {
+void parallel_for(std::int64_t items, [[maybe_unused]] int threads, const Prepare& prepare, const Work& work) {
 #ifdef _OPENMP
     if (items < threads) threads = static_cast<int>(items);
     if (threads > 1 && !after_fork && !omp_in_parallel()) {
