@@ -156,7 +156,7 @@ def _run(
 ) -> Callable[[], Any]:
     if workload in ("forward", "grid"):
         return lambda: warp(image, coordinates, size)
-    # As a network's next layer would: in the layout of what was given to it.
+    # As the next layer of a network hands it back: in the layout of what was read.
     grad = torch.empty_like(warp(image, coordinates, size)).copy_(grad)
 
     def step() -> None:
