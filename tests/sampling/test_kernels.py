@@ -228,6 +228,28 @@ def _check_threads(image: torch.Tensor, kind: str, mode: str, padding: tuple[str
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 
 
+@pytest.mark.parametrize("mode", ["nearest", "linear", "cubic"])
+@pytest.mark.parametrize("channels", [1, 3, 4, 17, 32])
+@pytest.mark.parametrize("size", [(40,), (19, 23), (1, 1), (6, 5, 9)])
+@pytest.mark.parametrize("last", [False, True])
+def test_the_gradient_of_the_image_begins_at_zero(
+    instruction_set: str, mode: str, channels: int, size: tuple[int, ...], last: bool
+) -> None:
+    image = torch.randn(5, channels, *size)
+    if last and len(size) > 1:
+        image = image.to(memory_format=LAST[len(size)])
+    grad_out = torch.randn(5, channels, *size)
+    for kind in ("near", "grid"):
+        coordinates = coordinates_of(kind, 5, size, torch.float32)
+        arguments = (grad_out, coordinates, image, kind == "near", mode, ("zeros",) * len(size))
+        wanted = cpu.grad_image(*arguments)
+        torch.use_deterministic_algorithms(True)  # fresh memory is not a number
+        try:
+            assert torch.equal(cpu.grad_image(*arguments), wanted)
+        finally:
+            torch.use_deterministic_algorithms(False)
+
+
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("channels", [2, 32])
 def test_the_gradient_of_the_image_is_the_transpose(instruction_set: str, mode: str, channels: int) -> None:

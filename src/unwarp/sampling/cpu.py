@@ -87,10 +87,11 @@ def grad_image(
     """The transpose of `read` (without a fill) applied to `grad_out`; has the shape and dtype of `like`."""
     dtype = computing_dtype(like, coordinates)
     beside = layout(like)
-    result = _fresh(torch.empty_like(like, dtype=dtype, memory_format=beside)).zero_()
-    if grad_out.numel() and result.numel():
-        how = (linear, MODES.index(mode), _codes(padding), _threads(grad_out))
-        _kernels.backward_image(_even(grad_out.detach().to(dtype), beside), result, _points(coordinates, linear), *how)
+    if not grad_out.numel() or not like.numel():
+        return torch.zeros_like(like, memory_format=beside)
+    result = _fresh(torch.empty_like(like, dtype=dtype, memory_format=beside))
+    how = (linear, MODES.index(mode), _codes(padding), _threads(grad_out))
+    _kernels.backward_image(_even(grad_out.detach().to(dtype), beside), result, _points(coordinates, linear), *how)
     return result.to(like.dtype)
 
 

@@ -47,7 +47,7 @@ struct Cells {
 // The rows of pixels that cells touch, from the first of each: bit d - 1 of a row's number says whether it is the second
 // along axis d.
 template <int D, class T>
-[[gnu::always_inline]] inline void find_rows(const T* plane, const std::int64_t* step, const T** row) {
+[[gnu::always_inline]] inline void find_rows(T* plane, const std::int64_t* step, T** row) {
     for (int r = 0; r < 1 << (D - 1); ++r) {
         row[r] = plane;
         for (int d = 1; d < D; ++d) row[r] += r >> (d - 1) & 1 ? step[d] : 0;
@@ -60,7 +60,7 @@ template <Reading READING, int D, class T, class W>
     const T* plane, const std::int64_t* step, const typename Lanes<W>::Index* offset, Vec<W>* corner) {
     constexpr int rows = 1 << (D - 1);
     const T* row[rows];
-    find_rows<D, T>(plane, step, row);
+    find_rows<D, const T>(plane, step, row);
     if constexpr (READING != Reading::apart)
         read_pairs<READING, rows, T, W>(row, offset, corner);
     else
@@ -76,7 +76,7 @@ template <int CHANNELS, int D>
     const float* first, const std::int64_t* step, const std::int32_t* offset, F32 (*corner)[1 << D]) {
     constexpr int rows = 1 << (D - 1);
     const float* row[rows];
-    find_rows<D, float>(first, step, row);
+    find_rows<D, const float>(first, step, row);
     // Rolled up, GCC keeps all corners in memory.
 #pragma GCC unroll 8
     for (int k = 0; k < 1 << D; ++k) {

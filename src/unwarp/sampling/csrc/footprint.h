@@ -202,6 +202,7 @@ void scatter_footprints(const Job& job, const Plane& grad_out, const Plane& grad
         const std::int64_t image = item / slabs, slab = item % slabs;
         const std::int64_t low = slab * extent / slabs, high = (slab + 1) * extent / slabs;
         W* target = static_cast<W*>(grad_image.data) + image * grad_image.batch_stride;
+        clear<D, W>(job, grad_image, target, low, high, 0, job.channels);
         Giver<D, W> giver(job, grad_image, low, high, given);
         Block<D, W> block;  // the probes of one group, as many as fit
         alignas(64) W weight[block_size], shares[block_size];

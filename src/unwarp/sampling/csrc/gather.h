@@ -96,6 +96,16 @@ template <int ORDER>
     return reinterpret_cast<F32>(_mm256_shuffle_ps(a, b, ORDER));
 #endif
 }
+
+// In each quarter (or half), four numbers of four registers: rows become columns.
+[[gnu::always_inline]] inline void turn_quarters(const F32* rows, F32* columns) {
+    const F32 a = shuffle<0x44>(rows[0], rows[1]), b = shuffle<0xee>(rows[0], rows[1]);
+    const F32 c = shuffle<0x44>(rows[2], rows[3]), d = shuffle<0xee>(rows[2], rows[3]);
+    columns[0] = shuffle<0x88>(a, c);
+    columns[1] = shuffle<0xdd>(a, c);
+    columns[2] = shuffle<0x88>(b, d);
+    columns[3] = shuffle<0xdd>(b, d);
+}
 #endif
 
 // From several rows, elements at a vector of offsets and those right after them: two vectors for each row.
@@ -196,12 +206,7 @@ constexpr bool has_pixels = false;
         for (int q = 0; q < quads; ++q) part[q] = _mm_loadu_ps(from + offset[4 * q + i]);
         every_fourth[i] = join(part, 1);
     }
-    const F32 a = shuffle<0x44>(every_fourth[0], every_fourth[1]), b = shuffle<0xee>(every_fourth[0], every_fourth[1]);
-    const F32 c = shuffle<0x44>(every_fourth[2], every_fourth[3]), d = shuffle<0xee>(every_fourth[2], every_fourth[3]);
-    fours[0] = shuffle<0x88>(a, c);
-    fours[1] = shuffle<0xdd>(a, c);
-    fours[2] = shuffle<0x88>(b, d);
-    fours[3] = shuffle<0xdd>(b, d);
+    turn_quarters(every_fourth, fours);
 #else
     (void)from, (void)offset, (void)fours;
 #endif

@@ -52,7 +52,7 @@ struct Kernels {
     const char* name;
     // out [N * K, C, Q] = image read at the samples.
     void (*forward)(const Job&, const Plane& image, const Plane& out, bool wide);
-    // grad_image += adjoint of `forward` at grad_out; both of the computing type, and grad_image starts at zero.
+    // grad_image = adjoint of `forward` at grad_out; both of the computing type, grad_image without gaps.
     void (*backward_image)(const Job&, const Plane& grad_out, const Plane& grad_image, bool wide);
     // Gradient of the matrices `[N * K, D + 1, D + 1]` (float64), or of the points (the grid's type); grad_out is of
     // the computing type.

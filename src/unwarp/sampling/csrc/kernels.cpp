@@ -89,12 +89,15 @@ void backward_image(const Job& job, const Plane& grad_out, const Plane& grad_ima
     with_dimensions(job.ndim, [&](auto ndim) {
         with_width<float>(wide, [&](auto width) {
             using W = decltype(width);
+            if constexpr (has_quads<W>)
+                if (fits_quads<ndim>(job, grad_image))
+                    return scatter_planar<ndim, W, true>(job, grad_out, grad_image);
             if (job.footprints)
                 scatter_footprints<ndim, W>(job, grad_out, grad_image);
             else if (side_by_side<W>(job, grad_out, grad_image))
                 with_taps<ndim>(job, [&](auto taps) { scatter_last<taps, ndim, W>(job, grad_out, grad_image); });
             else if (!packs<ndim, W>(job, job.images * vectors_of<W>(job)))
-                scatter_planar<ndim, W>(job, grad_out, grad_image);
+                scatter_planar<ndim, W, false>(job, grad_out, grad_image);
             else
                 with_taps<ndim>(job, [&](auto taps) { scatter_packed<taps, ndim, W>(job, grad_out, grad_image); });
         });

@@ -2,6 +2,7 @@
 // one load for a vector of channels, and nothing is copied, gathered or transposed.
 #pragma once
 
+#include "clear.h"
 #include "combinations.h"
 #include "reduce.h"
 
@@ -72,6 +73,7 @@ void scatter_last(const Job& job, const Plane& grad_out, const Plane& grad_image
         const std::int64_t n = item / groups, first = item % groups * width;
         const std::int64_t end = std::min(first + width, job.channels);
         W* image = static_cast<W*>(grad_image.data) + n * grad_image.batch_stride;
+        clear<D, W>(job, grad_image, image, 0, job.in_size[D - 1], first, end);
         const Axes<D, W> axes(job, grad_image.stride);
         Block<D, W> block;
         for (std::int64_t map = n * job.maps; map < (n + 1) * job.maps; ++map) {

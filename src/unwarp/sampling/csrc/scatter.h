@@ -7,7 +7,9 @@
 #include <algorithm>
 
 #include "cells.h"
+#include "clear.h"
 #include "combinations.h"
+#include "quads.h"
 #include "reduce.h"
 
 namespace unwarp {
@@ -29,13 +31,8 @@ inline void give(const Combinations<D, W>& taps, const std::vector<W>& value, in
 
 // Linear interpolation gives to cells: pairs of neighbours along x, 2^(D-1) of them, added two at a time.
 template <int D, class W>
-struct CellGiver {
-    static constexpr int lanes = Lanes<W>::count, pairs = 1 << (D - 1);
-    using Pair = typename Lanes<W>::Pair;
-    Cells<D, W> cells;
-    alignas(64) W value[pairs][2 * block_size];
-    std::int64_t step[pairs];  // of a pair from the first
-
+class CellGiver {
+   public:
     // False where a sample's taps fold back from outside.
     bool find(const Axes<D, W>& axes, const Block<D, W>& block) {
         const int end = cells.take(0, block.count, [&](int at, Cell<D, W>& cell) {
@@ -49,7 +46,24 @@ struct CellGiver {
         return end >= block.count;
     }
 
-    void give(int count, const W* gradient, std::int64_t stride, W* plane) {
+    // `gradient(c, stride)` points to that of the block's first sample in channel c; planes are `to_next` apart.
+    template <class Gradient>
+    void give(std::int64_t channels, int count, const Gradient& gradient, W* first, std::int64_t to_next) {
+        for (std::int64_t c = 0; c < channels; ++c) {
+            std::int64_t stride;
+            const W* g = gradient(c, stride);
+            give_channel(count, g, stride, first + c * to_next);
+        }
+    }
+
+   private:
+    static constexpr int lanes = Lanes<W>::count, pairs = 1 << (D - 1);
+    using Pair = typename Lanes<W>::Pair;
+    Cells<D, W> cells;
+    alignas(64) W value[pairs][2 * block_size];
+    std::int64_t step[pairs];  // of a pair from the first
+
+    void give_channel(int count, const W* gradient, std::int64_t stride, W* plane) {
         for (int at = 0; at < count; at += lanes) {
             const Vec<W> g = load_some<W, W>(gradient + at * stride, stride, lanes_left<W>(count, at));
             const Vec<W> low = load<Vec<W>>(&cells.low[0][at]), high = load<Vec<W>>(&cells.high[0][at]);
@@ -157,32 +171,30 @@ template <int D, class W>
 struct Given {
     Combinations<D, W> taps;
     std::vector<W> value;
+    Quads<D> quads;
 
     explicit Given(const Job& job) : taps(job.mode), value(taps.offset.size()) {}
 };
 
 // Gives the gradients of blocks of samples to the pixels [low, high) along the last axis.
-template <int D, class W>
+template <int D, class W, bool IN_QUADS = false>
 class Giver {
    public:
     Giver(const Job& job, const Plane& grad_image, std::int64_t low, std::int64_t high, Given<D, W>& given)
         : job(job), grad_image(grad_image), low(low), high(high), axes(job, grad_image.stride, low, high),
-          in_cells(job.mode == Mode::linear && grad_image.stride[0] == 1 && job.in_size[0] > 1), taps(given.taps),
-          value(given.value) {}
+          in_cells(IN_QUADS || (job.mode == Mode::linear && grad_image.stride[0] == 1 && job.in_size[0] > 1)),
+          taps(given.taps), value(given.value) {}
 
     // `gradient(c, stride)` points to that of the block's first sample in channel c.
     template <class Gradient>
     void give(const Block<D, W>& block, W* target, const Gradient& gradient) {
-        const bool found = in_cells && cells.find(axes, block);
-        if (!found) taps.template find<false>(job, axes, block, grad_image.stride, low, high);
+        const std::int64_t to_next = grad_image.channel_stride;
+        if (in_cells && cells.find(axes, block)) return cells.give(job.channels, block.count, gradient, target, to_next);
+        taps.template find<false>(job, axes, block, grad_image.stride, low, high);
         for (std::int64_t c = 0; c < job.channels; ++c) {
             std::int64_t stride;
             const W* g = gradient(c, stride);
-            W* plane = target + c * grad_image.channel_stride;
-            if (found)
-                cells.give(block.count, g, stride, plane);
-            else
-                give_taps(block.count, g, stride, plane);
+            give_taps(block.count, g, stride, target + c * to_next);
         }
     }
 
@@ -192,7 +204,7 @@ class Giver {
     const std::int64_t low, high;
     const Axes<D, W> axes;
     const bool in_cells;
-    CellGiver<D, W> cells;
+    std::conditional_t<IN_QUADS, QuadGiver<D>, CellGiver<D, W>> cells;
     Combinations<D, W>& taps;
     std::vector<W>& value;
 
@@ -212,7 +224,7 @@ class Giver {
     }
 };
 
-template <int D, class W>
+template <int D, class W, bool IN_QUADS>
 void scatter_planar(const Job& job, const Plane& grad_out, const Plane& grad_image) {
     const std::int64_t blocks = blocks_of(job), extent = job.in_size[D - 1], slabs = slabs_of<D>(job);
     const auto reach = slabs > 1 ? reach_of_blocks<D, W>(job) : std::vector<std::int64_t>();
@@ -221,9 +233,17 @@ void scatter_planar(const Job& job, const Plane& grad_out, const Plane& grad_ima
     parallel_for(job.images * slabs, job.threads, prepare, [&](std::int64_t item, Given<D, W>& given) {
         const std::int64_t image = item / slabs, slab = item % slabs;
         const std::int64_t low = slab * extent / slabs, high = (slab + 1) * extent / slabs;
-        W* target = static_cast<W*>(grad_image.data) + image * grad_image.batch_stride;
+        W* const result = static_cast<W*>(grad_image.data) + image * grad_image.batch_stride;
+        Plane plane = grad_image;
+        W* target = result;
+        if constexpr (IN_QUADS) {
+            plane = given.quads.clear(job, low, high);
+            target = static_cast<W*>(plane.data);
+        } else {
+            clear<D, W>(job, plane, target, low, high, 0, job.channels);
+        }
         Block<D, W> block;
-        Giver<D, W> giver(job, grad_image, low, high, given);
+        Giver<D, W, IN_QUADS> giver(job, plane, low, high, given);
         for (std::int64_t map = image * job.maps; map < (image + 1) * job.maps; ++map) {
             const W* gradient = static_cast<const W*>(grad_out.data) + map * grad_out.batch_stride;
             for (std::int64_t index = 0; index < blocks; ++index) {
@@ -239,6 +259,7 @@ void scatter_planar(const Job& job, const Plane& grad_out, const Plane& grad_ima
                 });
             }
         }
+        if constexpr (IN_QUADS) given.quads.write(job, low, high, grad_image, result);
     });
 }
 
