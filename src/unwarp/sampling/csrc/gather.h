@@ -10,6 +10,13 @@
 namespace unwarp {
 namespace UNWARP_ISA {
 
+// Brings elements that follow each other near, in order.
+template <class T>
+inline void fetch(const T* from, std::int64_t count) {
+    constexpr std::int64_t line = 64 / std::int64_t{sizeof(T)};
+    for (std::int64_t at = 0; at < count; at += line) __builtin_prefetch(from + at, 0, 2);
+}
+
 // A load for each: an instruction that gathers is hardly better on Intel's processors, and on AMD's worse.
 template <class T, class W>
 [[gnu::always_inline]] inline Vec<W> gather(const T* from, Int<W> offset) {

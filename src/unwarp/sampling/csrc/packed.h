@@ -2,6 +2,7 @@
 #pragma once
 
 #include "combinations.h"
+#include "gather.h"
 #include "reduce.h"
 
 namespace unwarp {
@@ -160,6 +161,8 @@ struct Pack {
     W* vector(std::int64_t index) const { return data + index * pixels * lanes; }
 
     void read(const Job& job, const Plane& plane, const T* image, const Group& group) {
+        const std::int64_t first = group.begin * lanes, last = std::min(group.end * lanes, job.channels);
+        if (plane.channel_stride == pixels) fetch(image + first * pixels, (last - first) * pixels);
         for (std::int64_t v = group.begin; v < group.end; ++v) {
             const Across<T, W> across(job, plane, v);
             for_rows(job, plane, [&](std::int64_t from, std::int64_t pixel, int count) {

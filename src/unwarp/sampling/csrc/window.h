@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cell.h"
+#include "gather.h"
 
 namespace unwarp {
 namespace UNWARP_ISA {
@@ -44,7 +45,7 @@ class Windows {
         if (map != current_map) {
             const T* const source =
                 static_cast<const T*>(whole.image.data) + map / job.maps * whole.image.batch_stride;
-            if (fetches && source != whole.source) fetch(source);
+            if (fetches && source != whole.source) fetch(source, values);
             whole.source = source;
             current_map = map;
             current_tile = -1;
@@ -69,10 +70,6 @@ class Windows {
     std::int64_t current_map = -1, current_tile = -1;
     std::int64_t values;
     bool pays, copied = false, fetches;
-
-    void fetch(const T* from) const {
-        for (std::int64_t at = 0; at < values; at += 64 / std::int64_t{sizeof(T)}) __builtin_prefetch(from + at, 0, 2);
-    }
 
     // False where some of the tile's samples do not lie between pixels, or the window is too large.
     bool copy(const Tile& tile) {
