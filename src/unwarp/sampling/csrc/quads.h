@@ -16,7 +16,7 @@ template <class W>
 constexpr bool has_quads = false;
 #endif
 
-// Beyond so many bytes of a copy, channel by channel is as good.
+// A copy takes memory beside the gradient itself: no more than so many bytes for an image.
 constexpr std::int64_t most_quads = std::int64_t(64) << 20;
 
 // Never asks for the number of threads: the sums of the two ways differ in their last bits.
