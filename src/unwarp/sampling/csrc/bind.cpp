@@ -15,7 +15,7 @@
 #include <stdexcept>
 #include <vector>
 
-#include "job.h"
+#include "bricks.h"
 #include "memory.h"
 
 namespace nb = nanobind;
@@ -162,6 +162,7 @@ Reading reading(const Array& image, const Array& out, const Array& points, bool 
         job.grid = points.data();
         job.grid_stride = points.stride(0);
         job.wide_grid = element_of(points) == Element::f64;
+        job.bricks = wants_bricks(job);
         return result;
     }
     const auto side = static_cast<std::size_t>(job.ndim + 1);
@@ -185,6 +186,7 @@ Reading reading(const Array& image, const Array& out, const Array& points, bool 
             }
     });
     job.matrix = result.matrix.data();
+    job.bricks = wants_bricks(job);
     return result;
 }
 

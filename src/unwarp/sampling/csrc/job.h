@@ -5,6 +5,9 @@
 
 namespace unwarp {
 
+// So many samples, which follow each other, are located and read at a time.
+constexpr int block_size = 256;
+
 enum class Element : int { f16, bf16, f32, f64, u8 };
 enum class Mode : int { nearest, linear, cubic, spline2, spline3, spline4, spline5 };
 enum class Padding : int { zeros, constant, border, reflection, wrap };
@@ -43,6 +46,7 @@ struct Job {
     bool wide_grid;  // float64
     bool planar_grid;          // `[N * K, D, Q]` in memory: first all x, then all y
     std::int64_t grid_stride;  // between maps
+    bool bricks;               // whether blocks come brick by brick (bricks.h)
 
     int threads;
 };

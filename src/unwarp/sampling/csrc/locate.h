@@ -5,13 +5,12 @@
 #include <cmath>
 #include <vector>
 
-#include "job.h"
+#include "bricks.h"
 #include "simd.h"
 
 namespace unwarp {
 namespace UNWARP_ISA {
 
-constexpr int block_size = 256;
 // Far beyond any picture, yet an exact integer in float32 and safe to turn into an index.
 constexpr double farthest = 1073741824.0;
 // As in maps/linear.py: at or beyond the horizon of a projective map (w <= 0) points are sent far out.
@@ -21,12 +20,7 @@ constexpr double horizon = 1e-3;
 // together, while what a whole row reads under a rotation is spread over many pages of memory.
 constexpr std::int64_t tile_rows = 64;
 
-inline bool is_wide(const Job& job) { return job.ndim > 1 && job.out_size[0] >= 2 * block_size; }
-
-inline std::int64_t blocks_of(const Job& job) {
-    if (!is_wide(job)) return (job.samples + block_size - 1) / block_size;
-    return (job.out_size[0] + block_size - 1) / block_size * (job.samples / job.out_size[0]);
-}
+inline bool is_wide(const Job& job) { return job.ndim == 2 && job.out_size[0] >= 2 * block_size; }
 
 // Of a wide output, the blocks that come after each other.
 struct Tile {
@@ -43,20 +37,33 @@ struct Tile {
     }
 };
 
+inline std::int64_t blocks_of(const Job& job) {
+    if (job.bricks) return Brick::blocks_in_slice(job) * job.out_size[2];
+    if (!is_wide(job)) return (job.samples + block_size - 1) / block_size;
+    return (job.out_size[0] + block_size - 1) / block_size * (job.samples / job.out_size[0]);
+}
+
 // The samples of a block, which follow each other.
 struct Span {
     std::int64_t begin;
     int count;
 
     Span(const Job& job, std::int64_t index) {
+        std::int64_t end = job.samples;
         if (is_wide(job)) {
             const Tile tile(job, index);
             begin = (tile.top + index - tile.first) * job.out_size[0] + tile.left;
-            count = static_cast<int>(tile.width);
+            end = begin + tile.width;
+        } else if (job.bricks) {
+            const Brick brick(job, index);
+            const std::int64_t slice = brick.front + (index - brick.first) / brick.blocks;
+            const std::int64_t row = slice * job.out_size[1] + brick.top;
+            begin = row * job.out_size[0] + (index - brick.first) % brick.blocks * block_size;
+            end = (row + brick.rows) * job.out_size[0];
         } else {
             begin = index * block_size;
-            count = static_cast<int>(std::min<std::int64_t>(block_size, job.samples - begin));
         }
+        count = static_cast<int>(std::min<std::int64_t>(block_size, end - begin));
     }
 };
 
@@ -121,7 +128,7 @@ template <int D, class W>
 class Outputs {
    public:
     explicit Outputs(const Job& job) {
-        if (job.grid || is_wide(job) || blocks_of(job) > most) return;
+        if (job.grid || is_wide(job) || job.bricks || blocks_of(job) > most) return;
         Block<D, W> block;
         for (std::int64_t index = 0; index < blocks_of(job); ++index) {
             block.take(Span(job, index));
