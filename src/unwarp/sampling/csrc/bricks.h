@@ -1,6 +1,6 @@
 // Large volumes that are turned. Rows of samples cross rows of pixels there, and the pixels come from memory one by one, as no
 // processor foresees them. So the output is cut in bricks, some rows of some slices: what a brick reads lies together, and
-// can be read in order first.
+// can be fetched in order first (foresight.h).
 #pragma once
 
 #include <algorithm>
@@ -12,9 +12,10 @@ namespace unwarp {
 
 // Where an output sample reads, in pixels, more or less: for a look ahead. Not a number where nobody knows.
 inline void foresee(const Job& job, std::int64_t map, const std::int64_t* sample, double* position) {
-    constexpr int D = 3;
+    const int D = job.ndim;
     if (job.grid) {
-        const std::int64_t number = (sample[2] * job.out_size[1] + sample[1]) * job.out_size[0] + sample[0];
+        std::int64_t number = 0;
+        for (int d = D - 1; d >= 0; --d) number = number * job.out_size[d] + sample[d];
         const std::int64_t step = job.planar_grid ? 1 : D, to_axis = job.planar_grid ? job.samples : 1;
         for (int d = 0; d < D; ++d) {
             const std::int64_t at = map * job.grid_stride + number * step + d * to_axis;
@@ -26,7 +27,7 @@ inline void foresee(const Job& job, std::int64_t map, const std::int64_t* sample
         return;
     }
     const double* row = job.matrix + map * (D + 1) * (D + 1);
-    double mapped[D + 1];
+    double mapped[4];
     for (int i = 0; i <= D; ++i, row += D + 1) {
         mapped[i] = row[D];
         for (int j = 0; j < D; ++j)
@@ -40,8 +41,10 @@ inline void foresee(const Job& job, std::int64_t map, const std::int64_t* sample
 constexpr std::int64_t piece_size = 64;
 
 // Whether a piece of a row, between two positions, leaves the row of pixels it begins in.
-inline bool is_turned(const double* first, const double* last) {
-    return !(std::abs(last[1] - first[1]) < 1 && std::abs(last[2] - first[2]) < 1);
+inline bool is_turned(const Job& job, const double* first, const double* last) {
+    for (int d = 1; d < job.ndim; ++d)
+        if (!(std::abs(last[d] - first[d]) < 1)) return true;
+    return false;
 }
 
 // Looks at three rows in each of three slices of each map.
@@ -57,7 +60,7 @@ inline bool wants_bricks(const Job& job) {
                 foresee(job, map, sample, first);
                 sample[0] = std::min(left + piece_size, job.out_size[0]) - 1;
                 foresee(job, map, sample, last);
-                if (is_turned(first, last)) return true;
+                if (is_turned(job, first, last)) return true;
             }
     return false;
 }

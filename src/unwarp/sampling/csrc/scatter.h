@@ -9,6 +9,7 @@
 #include "cells.h"
 #include "clear.h"
 #include "combinations.h"
+#include "foresight.h"
 #include "quads.h"
 #include "reduce.h"
 
@@ -244,6 +245,7 @@ void scatter_planar(const Job& job, const Plane& grad_out, const Plane& grad_ima
         }
         Block<D, W> block;
         Giver<D, W, IN_QUADS> giver(job, plane, low, high, given);
+        Foresight<D> foresight(job, plane, low, high);
         for (std::int64_t map = image * job.maps; map < (image + 1) * job.maps; ++map) {
             const W* gradient = static_cast<const W*>(grad_out.data) + map * grad_out.batch_stride;
             for (std::int64_t index = 0; index < blocks; ++index) {
@@ -251,6 +253,7 @@ void scatter_planar(const Job& job, const Plane& grad_out, const Plane& grad_ima
                     const auto at = static_cast<std::size_t>(2 * (map * blocks + index));
                     if (reach[at] >= high || reach[at + 1] < low) continue;
                 }
+                foresight.look(map, index, target);
                 locate<D, W>(job, map, index, block, &outputs);
                 if (slabs > 1) trim<D, W>(job, low, high, block);
                 giver.give(block, target, [&](std::int64_t c, std::int64_t& stride) {

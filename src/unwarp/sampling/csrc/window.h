@@ -1,7 +1,6 @@
 // How images come near. Large pictures, a window at a time: what a tile of a wide output reads is copied to where it lies
-// together; in the picture its rows are as many pages of memory, which processors take long to find again and again. Large
-// volumes, brick by brick, and smaller images, at once, are read in order before the first sample is: no processor foresees in
-// which order a turned row reads them, so each would wait for memory.
+// together; in the picture its rows are as many pages of memory, which processors take long to find again and again. Smaller
+// images are fetched at once, and whatever else is large, with foresight.
 #pragma once
 
 #include <cmath>
@@ -9,7 +8,7 @@
 #include <vector>
 
 #include "cell.h"
-#include "gather.h"
+#include "foresight.h"
 
 namespace unwarp {
 namespace UNWARP_ISA {
@@ -22,12 +21,13 @@ struct View {
     Axes<D, W> axes;
 };
 
-// Of one thread, which takes most of a tile's or brick's blocks one after the other.
+// Of one thread, which takes most of a tile's blocks one after the other.
 template <int D, class T, class W>
 class Windows {
    public:
     Windows(const Job& job, const Plane& image)
-        : job(job), whole{nullptr, image, Axes<D, W>(job, image.stride)}, part(whole) {
+        : job(job), whole{nullptr, image, Axes<D, W>(job, image.stride)}, part(whole),
+          foresight(job, image, 0, job.in_size[D - 1]) {
         const std::int64_t pixels = job.channels * job.in_size[0] * job.in_size[1];
         pays = is_wide(job) && job.mode == Mode::linear && !job.grid && !job.projective &&
                image.stride[0] == 1 && pixels * std::int64_t{sizeof(T)} >= smallest_picture;
@@ -39,8 +39,6 @@ class Windows {
         }
         fetches = last + 1 == values && values * std::int64_t{sizeof(T)} < smallest_picture &&
                   2 * job.maps * job.samples * job.channels >= values;
-        fetches_bricks = !fetches && job.bricks &&
-                         (image.stride[0] == 1 || (image.channel_stride == 1 && image.stride[0] == job.channels));
     }
 
     // Where to read what a block of a map reads.
@@ -53,23 +51,17 @@ class Windows {
             current_map = map;
             current_tile = -1;
         }
-        if constexpr (D == 3) {
-            if (!fetches_bricks) return whole;
-            const Brick brick(job, index);
-            if (brick.first != current_tile) {
-                current_tile = brick.first;
-                fetch_brick(brick);
-            }
-        }
         if constexpr (D == 2) {
-            if (!pays) return whole;
-            const Tile tile(job, index);
-            if (tile.first != current_tile) {
-                current_tile = tile.first;
-                copied = copy(tile);
+            if (pays) {
+                const Tile tile(job, index);
+                if (tile.first != current_tile) {
+                    current_tile = tile.first;
+                    copied = copy(tile);
+                }
+                if (copied) return part;
             }
-            if (copied) return part;
         }
+        if (!fetches) foresight.look(map, index, whole.source);
         return whole;
     }
 
@@ -78,45 +70,10 @@ class Windows {
     const Job& job;
     std::vector<T> pixels;
     View<D, T, W> whole, part;
+    Foresight<D> foresight;
     std::int64_t current_map = -1, current_tile = -1;
     std::int64_t values;
-    bool pays, copied = false, fetches, fetches_bricks;
-
-    void fetch_brick(const Brick& brick) const {
-        for (std::int64_t left = 0; left < job.out_size[0]; left += piece_size) {
-            const std::int64_t begin[3] = {left, brick.top, brick.front};
-            const std::int64_t extent[3] = {std::min(piece_size, job.out_size[0] - left), brick.rows, brick.slices};
-            double corner[8][3];
-            for (int k = 0; k < 8; ++k) {
-                std::int64_t sample[3];
-                for (int d = 0; d < 3; ++d) sample[d] = begin[d] + (k >> d & 1 ? extent[d] - 1 : 0);
-                foresee(job, current_map, sample, corner[k]);
-            }
-            if (!is_turned(corner[0], corner[1])) continue;
-            std::int64_t first[3], count[3], voxels = 1;
-            for (int d = 0; d < 3; ++d) {
-                double low = corner[0][d], high = low;
-                for (int k = 1; k < 8; ++k) low = std::min(low, corner[k][d]), high = std::max(high, corner[k][d]);
-                const auto end = static_cast<double>(job.in_size[d]);
-                first[d] = low > 0 ? static_cast<std::int64_t>(std::min(low, end)) : 0;
-                count[d] = (high > -2 ? static_cast<std::int64_t>(std::min(high + 2, end)) : 0) - first[d];
-                voxels *= std::max<std::int64_t>(count[d], 0);
-            }
-            if (voxels <= 4 * extent[0] * extent[1] * extent[2]) fetch_box(first, count);
-        }
-    }
-
-    void fetch_box(const std::int64_t* first, const std::int64_t* count) const {
-        const Plane& image = whole.image;
-        const std::int64_t planes = image.channel_stride == 1 ? 1 : job.channels;
-        for (std::int64_t c = 0; c < planes; ++c)
-            for (std::int64_t z = first[2]; z < first[2] + count[2]; ++z)
-                for (std::int64_t y = first[1]; y < first[1] + count[1]; ++y)
-                    fetch(
-                        whole.source + c * image.channel_stride + z * image.stride[2] + y * image.stride[1] +
-                            first[0] * image.stride[0],
-                        count[0] * image.stride[0]);
-    }
+    bool pays, copied = false, fetches;
 
     // False where some of the tile's samples do not lie between pixels, or the window is too large.
     bool copy(const Tile& tile) {
