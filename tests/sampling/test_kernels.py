@@ -128,6 +128,20 @@ def test_large_turned_volumes_are_read_in_bricks(instruction_set: str, kind: str
         check(cpu, Case(image.to(memory_format=torch.channels_last_3d), coordinates, grad_out, how, None))
 
 
+@pytest.mark.parametrize("channels", [2, 3])
+@pytest.mark.parametrize("kind", ["near", "projective"])
+def test_gradients_of_large_pictures_are_those_of_the_reference(instruction_set: str, kind: str, channels: int) -> None:
+    torch.manual_seed(0)
+    image, size = torch.randn(1, channels, 300, 520), (290, 530)
+    coordinates, grad_out = coordinates_of(kind, 1, size, torch.float32), torch.randn(1, channels, *size)
+    how = (True, "linear", ("zeros", "border"))
+    leaf = image.double().requires_grad_()
+    wanted = reference.read(leaf, coordinates.double(), size, *how, None)
+    (wanted,) = torch.autograd.grad(wanted, leaf, grad_out.double())
+    found = cpu.grad_image(grad_out, coordinates, image, *how)
+    assert (found - wanted).abs().max().item() <= 2e-3 * wanted.abs().max().item()
+
+
 def test_threads_that_share_bricks_change_no_bit() -> None:
     for kind in ("near", "wild grid"):
         _check_threads(torch.randn(1, 1, 128, 129, 130), kind, "linear", ("zeros",) * 3)

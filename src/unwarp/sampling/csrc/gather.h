@@ -10,8 +10,8 @@
 namespace unwarp {
 namespace UNWARP_ISA {
 
-// Brings memory near, by reading a byte of each line in order. Instructions that ask for it in advance do not: processors
-// ignore them where they would have to wait for the page's address, and in large images that is nearly everywhere.
+// Brings memory near, by reading a byte of each line in order. Instructions that ask for it in advance may not: some
+// processors ignore them where they would have to wait for the page's address, in large images nearly everywhere.
 template <class T>
 inline void fetch(const T* from, std::int64_t count) {
     const volatile unsigned char* bytes = reinterpret_cast<const volatile unsigned char*>(from);
