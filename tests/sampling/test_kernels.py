@@ -104,7 +104,7 @@ def test_points_may_lie_axis_by_axis(instruction_set: str) -> None:
 @pytest.mark.parametrize("kind", ["near", "projective", "grid"])
 @pytest.mark.parametrize(
     ("channels", "in_size", "out_size"),
-    [(2, (40, 30), (131, 515)), (17, (6, 9), (23, 512)), (2, (700, 760), (70, 530))],
+    [(2, (40, 30), (131, 515)), (17, (6, 5, 9), (3, 23, 512)), (2, (700, 760), (70, 530))],
 )
 def test_wide_outputs_are_read_in_tiles_of_rows(
     instruction_set: str, kind: str, channels: int, in_size: tuple[int, ...], out_size: tuple[int, ...]
