@@ -32,6 +32,7 @@ class Case(NamedTuple):
     padding: str = "zeros"
     dtype: torch.dtype = torch.float32
     deterministic: bool = True
+    extent: int = 16
 
 
 FEW = (
@@ -39,6 +40,7 @@ FEW = (
     Case(2, "cubic", padding="border", deterministic=False),
     Case(3, kind="points", padding="reflection", dtype=torch.float16, deterministic=False),
     Case(2, kind="footprints", deterministic=False),
+    Case(3, deterministic=False, extent=128),  # in boxes
 )
 MOST = (
     *FEW,
@@ -56,6 +58,8 @@ MOST = (
     Case(1, "spline3", "footprints", dtype=torch.float64, deterministic=False),
     Case(3, "cubic", "footprints", "border", deterministic=False),
     Case(3, "spline3", "points", "reflection", torch.float16, deterministic=False),
+    Case(2, deterministic=False, extent=1024),
+    Case(3, padding="border", dtype=torch.float64, deterministic=False, extent=128),
 )
 
 
@@ -97,11 +101,11 @@ def main() -> None:
 
 
 def _launch(case: Case) -> None:
-    size = (16,) * case.ndim
+    size = (case.extent,) * case.ndim
     image = torch.zeros(2, 3, *size, dtype=case.dtype)
     wide = torch.float64 if case.dtype == torch.float64 else torch.float32
     rows = case.ndim + (case.kind == "projective")
-    samples = 16**case.ndim
+    samples = case.extent**case.ndim
     shape = {"points": (2, samples, case.ndim), "footprints": (2, samples, case.ndim, case.ndim + 1)}.get(
         case.kind, (2, rows, case.ndim + 1)
     )

@@ -4,16 +4,19 @@ import triton
 import triton.language as tl
 
 from unwarp.sampling.gpu.locate import (
+    BOX_X,
     apply_row,
+    box_corner,
+    box_is_inside,
+    count_pieces,
     depth,
-    from_center,
     horizon_bound,
     in_pixels,
     kernel,
     load_entries,
     locate,
     pixels_in,
-    unravel,
+    take,
 )
 from unwarp.sampling.gpu.probes import load_footprints, probe, shrinking
 from unwarp.sampling.gpu.reading import AT_ONCE, load_cells, load_taps
@@ -68,6 +71,10 @@ def grad_coordinates(
     UNROLL: tl.constexpr,
     CELLS: tl.constexpr,
     DENSE: tl.constexpr,
+    DEPTH: tl.constexpr,
+    STEPS: tl.constexpr,
+    SINGLE: tl.constexpr,
+    JOINS: tl.constexpr,
 ):
     """Gradient of what placed the samples: see `read` for its `programs`.
 
@@ -88,72 +95,88 @@ def grad_coordinates(
     gradient = grad_out + pull * grad_map
     pixels = pixels_in(in_size)
     target = into + n * channels * pixels
+    some = 1 if SINGLE else channels
     entries = load_entries(at, strides, in_size, out_size, LINEAR, PROJECTIVE, W)
     sums = ()
     for _i in tl.static_range((NDIM + PROJECTIVE) * (NDIM + 1)):
         sums = sums + (tl.zeros([BLOCK], W),)
-    for block in range(tl.program_id(0) % programs, tl.cdiv(count, BLOCK), programs):
-        samples = tl.full([1], BLOCK, INDEX) * block + tl.arange(0, BLOCK)
-        mask = samples < count
-        given = gradient + samples * grad_q
-        if FOOTPRINTS:
-            steps, positions = load_footprints(at, strides, samples, mask, in_size, W)
-            cells, counts = shrinking(steps, NDIM, W)
-            totals = ()
-            for _i in tl.static_range(NDIM * (NDIM + 1)):
-                totals = totals + (tl.zeros([BLOCK], W),)
-            for z in range(counts[2]):
-                for y in range(counts[1]):
-                    for x in range(counts[0]):
-                        share, places, probed = probe(steps, positions, cells, (x, y, z)[:NDIM], W)
-                        offsets, weights, slopes, _, finite = find_taps(
-                            probed, in_size, image_strides, PRECISION, MODE, PADDING, INDEX, W
-                        )
-                        along = slopes_along(
-                            source, image_c, given, grad_c, share, fill, fill_c, target, pixels, channels, offsets,
-                            weights, slopes, mask & finite, FILLED, SCATTERS, W, UNROLL,
-                        )  # fmt: skip
-                        totals = add_products(totals, along, places, mask & finite)
-            footprint = result + (pull * count + samples) * (NDIM * (NDIM + 1))
-            for k in tl.static_range(NDIM * (NDIM + 1)):
-                of_change = totals[k] * (in_size[k // (NDIM + 1)].to(W) * 0.5)
-                tl.store(footprint + k, of_change.to(result.dtype.element_ty), mask=mask)
-        else:
-            positions = locate(
-                entries, at, strides, samples, mask, in_size, out_size, over, LINEAR, PROJECTIVE, INDEX, W
+    for piece in range(tl.program_id(0) % programs, count_pieces(count, out_size, DEPTH, BLOCK), programs):
+        corner = ()
+        box_inside = False
+        if DEPTH:
+            corner = box_corner(piece, out_size, over, DEPTH)
+            box_inside = box_is_inside(entries, corner, in_size, out_size, DEPTH, W)
+        for step in range(STEPS):
+            samples, mask, centered = take(
+                piece, step, corner, count, out_size, over, LINEAR, DEPTH, BLOCK, INDEX, W
             )
-            if CELLS:
-                if are_inside(positions, in_size, W):
-                    along, seen = slopes_of_cells(
-                        source, image_c, given, grad_c, target, pixels, channels, positions, mask, in_size,
-                        image_strides, PRECISION, SCATTERS, INDEX, W, UNROLL,
-                    )  # fmt: skip
+            given = gradient + samples * grad_q
+            if FOOTPRINTS:
+                steps, positions = load_footprints(at, strides, samples, mask, in_size, W)
+                cells, counts = shrinking(steps, NDIM, W)
+                totals = ()
+                for _i in tl.static_range(NDIM * (NDIM + 1)):
+                    totals = totals + (tl.zeros([BLOCK], W),)
+                for z in range(counts[2]):
+                    for y in range(counts[1]):
+                        for x in range(counts[0]):
+                            share, places, probed = probe(steps, positions, cells, (x, y, z)[:NDIM], W)
+                            offsets, weights, slopes, _, finite = find_taps(
+                                probed, in_size, image_strides, PRECISION, MODE, PADDING, INDEX, W
+                            )
+                            along = slopes_along(
+                                source, image_c, given, grad_c, share, fill, fill_c, target, pixels, some, offsets,
+                                weights, slopes, mask & finite, FILLED, SCATTERS, W, UNROLL,
+                            )  # fmt: skip
+                            totals = add_products(totals, along, places, mask & finite)
+                footprint = result + (pull * count + samples) * (NDIM * (NDIM + 1))
+                for k in tl.static_range(NDIM * (NDIM + 1)):
+                    of_change = totals[k] * (in_size[k // (NDIM + 1)].to(W) * 0.5)
+                    tl.store(footprint + k, of_change.to(result.dtype.element_ty), mask=mask)
+            else:
+                positions = locate(
+                    entries, at, strides, samples, centered, mask, in_size, LINEAR, PROJECTIVE, INDEX, W
+                )
+                if CELLS:
+                    if box_inside if DEPTH else are_inside(positions, in_size, W):
+                        along, seen = slopes_of_cells(
+                            source, image_c, given, grad_c, target, pixels, some, positions, mask, in_size,
+                            image_strides, PRECISION, SCATTERS, JOINS, INDEX, W, UNROLL,
+                        )  # fmt: skip
+                    else:
+                        along, seen = slopes_of_taps(
+                            source, image_c, given, grad_c, fill, fill_c, target, pixels, some, positions, mask,
+                            in_size, image_strides, PRECISION, MODE, PADDING, FILLED, SCATTERS, INDEX, W, UNROLL,
+                        )  # fmt: skip
                 else:
                     along, seen = slopes_of_taps(
-                        source, image_c, given, grad_c, fill, fill_c, target, pixels, channels, positions, mask,
-                        in_size, image_strides, PRECISION, MODE, PADDING, FILLED, SCATTERS, INDEX, W, UNROLL,
+                        source, image_c, given, grad_c, fill, fill_c, target, pixels, some, positions, mask, in_size,
+                        image_strides, PRECISION, MODE, PADDING, FILLED, SCATTERS, INDEX, W, UNROLL,
                     )  # fmt: skip
-            else:
-                along, seen = slopes_of_taps(
-                    source, image_c, given, grad_c, fill, fill_c, target, pixels, channels, positions, mask, in_size,
-                    image_strides, PRECISION, MODE, PADDING, FILLED, SCATTERS, INDEX, W, UNROLL,
-                )  # fmt: skip
-        if LINEAR:
-            centered = from_center(unravel(samples, out_size, over, INDEX), out_size, W)
-            if PROJECTIVE:
-                along = through_division(entries, centered, along, in_size, W)
-            sums = add_products(sums, along, centered, seen)
-        elif not FOOTPRINTS:
-            point = result + pull * count * NDIM + samples * NDIM
-            for d in tl.static_range(NDIM):
-                of_point = tl.where(seen, along[d], 0.0) * (in_size[d].to(W) * 0.5)
-                tl.store(point + d, of_point.to(result.dtype.element_ty), mask=mask)
+            if LINEAR:
+                if PROJECTIVE:
+                    along = through_division(entries, centered, along, in_size, W)
+                sums = add_products(sums, along, centered, seen)
+            elif not FOOTPRINTS:
+                point = result + pull * count * NDIM + samples * NDIM
+                for d in tl.static_range(NDIM):
+                    of_point = tl.where(seen, along[d], 0.0) * (in_size[d].to(W) * 0.5)
+                    tl.store(point + d, of_point.to(result.dtype.element_ty), mask=mask)
     if LINEAR:
         matrix = result + tl.program_id(0).to(tl.int64) * ((NDIM + PROJECTIVE) * (NDIM + 1))
         for row in tl.static_range(NDIM + PROJECTIVE):
             for column in tl.static_range(NDIM + 1):
                 entry = in_pixels(tl.sum(sums[row * (NDIM + 1) + column]), row, column, in_size, out_size, W)
                 tl.store(matrix + row * (NDIM + 1) + column, entry.to(result.dtype.element_ty))
+
+
+@triton.jit
+def beside(values, by: tl.constexpr):
+    """What the sample so many places on in its row of BOX_X has; at the ends, what one of the row has."""
+    rows: tl.constexpr = values.shape[0] // BOX_X
+    lanes = (tl.arange(0, BOX_X) + by + BOX_X) % BOX_X
+    at = tl.broadcast_to(lanes[None, :], [rows, BOX_X])
+    return tl.reshape(tl.gather(tl.reshape(values, [rows, BOX_X]), at, 1), [rows * BOX_X])
 
 
 @triton.jit
@@ -171,6 +194,7 @@ def slopes_of_cells(
     image_strides,
     PRECISION: tl.constexpr,
     SCATTERS: tl.constexpr,
+    JOINS: tl.constexpr,
     INDEX: tl.constexpr,
     W: tl.constexpr,
     UNROLL: tl.constexpr,
@@ -180,6 +204,13 @@ def slopes_of_cells(
     step = image_strides[0]
     zero = tl.zeros_like(weights[0][0])
     along = (zero, zero, zero)[: len(offsets)]
+    alone = mask
+    if JOINS:
+        # Where the next sample of a row reads the next cell, it adds what both give to the pixels between.
+        cells = offset_of(offsets, 0)
+        lanes = tl.arange(0, cells.shape[0]) % BOX_X
+        follows = mask & (lanes > 0) & (beside(cells, -1) + step == cells)
+        alone = (lanes == BOX_X - 1) | (beside(follows.to(tl.int32), 1) == 0)
     for _ in tl.range(channels, loop_unroll_factor=UNROLL):
         given = tl.load(gradient, mask=mask, other=0).to(W)
         values = load_cells(source, offsets, step, W)
@@ -188,11 +219,14 @@ def slopes_of_cells(
             added = added + (along[d] + slope(values, weights, d) * given,)
         along = added
         if SCATTERS:
-            for k in tl.static_range(len(values)):
+            for k in tl.static_range(0, len(values), 2):
                 at = target + offset_of(offsets, k)
-                at = at + step if k % 2 == 1 else at
-                weight = weight_of(weights, weights, k, -1)
-                tl.atomic_add(at, weight * given, mask=mask & (weight != 0), sem="relaxed")
+                left = weight_of(weights, weights, k, -1) * given
+                right = weight_of(weights, weights, k + 1, -1) * given
+                if JOINS:
+                    left += tl.where(follows, beside(right, -1), 0.0)
+                tl.atomic_add(at, left, mask=mask & (left != 0), sem="relaxed")
+                tl.atomic_add(at + step, right, mask=mask & (right != 0) & alone, sem="relaxed")
         source += image_c
         gradient += grad_c
         target += pixels
@@ -315,7 +349,7 @@ def through_division(entries, centered, along, in_size, W: tl.constexpr):
     before = ()
     of_w = scale * 0
     for d in tl.static_range(len(in_size)):
-        position = apply_row(entries, d, centered) * scale
+        position = apply_row(entries, d, centered, 0.0) * scale
         # Beyond the horizon, those that lie nearer than the bound were moved onto it.
         moves = ahead | (tl.abs(position) >= horizon_bound(in_size[d], W))
         moved = tl.where(moves, along[d] * scale, 0.0)

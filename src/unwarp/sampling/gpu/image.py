@@ -17,6 +17,7 @@ from unwarp.sampling.gpu.locate import (
     load_matrix,
     locate,
     pixels_in,
+    take,
     transform,
     unravel,
 )
@@ -250,8 +251,7 @@ def scatter(
     strides = (at_map, at_row, at_column, at_change)
     entries = load_entries(at, strides, in_size, out_size, LINEAR, PROJECTIVE, W)
     for block in range(tl.program_id(0) % programs, tl.cdiv(count, BLOCK), programs):
-        samples = tl.full([1], BLOCK, INDEX) * block + tl.arange(0, BLOCK)
-        mask = samples < count
+        samples, mask, centered = take(block, 0, (), count, out_size, over, LINEAR, 0, BLOCK, INDEX, W)
         gradient = grad_out + pull * grad_map + first.to(tl.int64) * grad_c + samples * grad_q
         target = result + (n * channels + first) * pixels
         dense = (1, in_x, in_x * in_y)
@@ -272,7 +272,7 @@ def scatter(
                         )  # fmt: skip
         else:
             positions = locate(
-                entries, at, strides, samples, mask, in_size, out_size, over, LINEAR, PROJECTIVE, INDEX, W
+                entries, at, strides, samples, centered, mask, in_size, LINEAR, PROJECTIVE, INDEX, W
             )
             offsets, weights, slopes, _, finite = find_taps(
                 positions, in_size, dense, PRECISION, MODE, PADDING, INDEX, W

@@ -15,7 +15,7 @@ from torch import Tensor
 from unwarp.sampling.gpu import coordinates as coordinates_kernels
 from unwarp.sampling.gpu import image as image_kernels
 from unwarp.sampling.gpu import reading
-from unwarp.sampling.gpu.locate import reciprocal
+from unwarp.sampling.gpu.locate import BOX_X, BOX_Y, reciprocal
 from unwarp.sampling.gpu.taps import padding_code
 from unwarp.sampling.modes import taps_of
 
@@ -32,6 +32,11 @@ _MOST_SUMS, _MOST_SUMS_OF_WARPS = 2048, 4096
 # Where there are so many maps, the so few blocks of each are added up by one program: others' sums would have to be
 # added up by another kernel, and to launch that takes longer.
 _MANY_MAPS, _FEW_BLOCKS = 128, 16
+# Under an affine map, samples of a volume are taken in boxes of so many slices, if there are then so many boxes, and not
+# so many times as many samples: neighbours read the same pixels, from the cache of one processor.
+_DEPTHS, _FEWEST_BOXES, _MOST_OF_BOXES = (16, 8, 4), 1024, 1.3
+_JOINS = True
+_IN_BLOCKS = {"DEPTH": 0, "STEPS": 1}
 _BLOCK_OF_PIXELS = 256
 # So many channels of a pixel are gathered at once; as many are many, of which so many are read at once where samples
 # read few pixels.
@@ -204,10 +209,11 @@ def _plan_read(
     cells = _in_cells(image, how)
     if cells:
         how |= {"num_warps": 1, "BLOCK": 64 if how["NDIM"] == 3 and out[1] == 1 else 128}
-    programs, at_once = _shares(out, how["BLOCK"], _MOST_WARPS if cells else _MOST_PROGRAMS)
-    numbers = (*_strides(image), *_samples(image, coordinates, out, fill), programs, at_once)
+    how |= _in_boxes(how, out) if cells else _IN_BLOCKS
+    programs, at_once = _shares(out, how, _MOST_WARPS if cells else _MOST_PROGRAMS)
+    numbers = (*_strides(image), *_samples(image, coordinates, out, fill, how["DEPTH"]), programs, at_once)
     how |= {"FILLED": fill is not None, "INDEX": _index(image, coordinates, out=out)}
-    how |= {"CELLS": cells, "DENSE": image.stride[-1] == 1}
+    how |= {"CELLS": cells, "DENSE": image.stride[-1] == 1, "SINGLE": out[1] == 1}
     return _Launch(reading.read, out[0] * programs * _pieces(out[1], at_once), numbers, how)
 
 
@@ -230,12 +236,14 @@ def _plan_grad_coordinates(
     cells = _in_cells(image, how) and not alone
     if cells:
         how |= {"num_warps": 1, "BLOCK": 64 if how["NDIM"] == 3 else 32}
-    programs = _pieces(samples, how["BLOCK"])
+    how |= _in_boxes(how, out) if cells else _IN_BLOCKS
+    programs = _pieces_of(out, how)
     if linear:
         programs = 1 if alone else min(programs, _pieces(_MOST_SUMS_OF_WARPS if cells else _MOST_SUMS, out[0]))
-    numbers = (*_strides(image), *gradient.stride, *_samples(image, coordinates, out, fill), programs)
+    numbers = (*_strides(image), *gradient.stride, *_samples(image, coordinates, out, fill, how["DEPTH"]), programs)
     how |= {"FILLED": fill is not None, "SCATTERS": scatters, "INDEX": _index(image, gradient, coordinates)}
-    how |= {"CELLS": cells, "DENSE": image.stride[-1] == 1}
+    how |= {"CELLS": cells, "DENSE": image.stride[-1] == 1, "SINGLE": out[1] == 1}
+    how |= {"JOINS": scatters and how["DEPTH"] > 0 and _JOINS}
     return _Launch(coordinates_kernels.grad_coordinates, out[0] * programs, numbers, how), programs
 
 
@@ -254,7 +262,7 @@ def _plan_scatter(
 ) -> _Launch:
     """The samples add to floating-point numbers, or to whole ones in that many `limbs`."""
     how = _how(like, coordinates, out, linear, mode, padding)
-    programs, at_once = _shares(out, how["BLOCK"], _MOST_PROGRAMS)
+    programs, at_once = _shares(out, how, _MOST_PROGRAMS)
     numbers = (
         *gradient.stride,
         *_strides_of_four(coordinates),
@@ -343,9 +351,34 @@ def _in_cells(image: _Layout, how: Mapping[str, Any]) -> bool:
     return linear and max(image.shape[2:]) * how["PRECISION"] < 0.25
 
 
-def _shares(out: tuple[int, ...], block: int, most: int) -> tuple[int, int]:
+def _in_boxes(how: Mapping[str, Any], out: tuple[int, ...]) -> dict[str, int]:
+    """How many slices boxes of samples have, and in how many steps they are read; without slices there are none."""
+    if how["NDIM"] < 2 or not how["LINEAR"] or how["PROJECTIVE"]:
+        return _IN_BLOCKS
+    for depth in _DEPTHS:
+        boxes = out[0] * math.prod(_boxes(out, depth))
+        block = BOX_X.value * BOX_Y.value
+        if boxes >= _FEWEST_BOXES and boxes * depth * block <= _MOST_OF_BOXES * out[0] * math.prod(out[2:]):
+            return {"DEPTH": depth, "STEPS": depth, "BLOCK": block, "num_warps": block // 32}
+    return _IN_BLOCKS
+
+
+def _boxes(out: tuple[int, ...], depth: int) -> tuple[int, int, int]:
+    """How many boxes of samples lie along x, y and z."""
+    x, y, z = _spatial(out)
+    along = (BOX_Y.value, depth) if len(out) == 5 else (BOX_Y.value * depth, 1)
+    return _pieces(x, BOX_X.value), _pieces(y, along[0]), _pieces(z, along[1])
+
+
+def _pieces_of(out: tuple[int, ...], how: Mapping[str, Any]) -> int:
+    """How many boxes or blocks the samples of one map fill."""
+    depth = how.get("DEPTH", 0)
+    return math.prod(_boxes(out, depth)) if depth else _pieces(math.prod(out[2:]), how["BLOCK"])
+
+
+def _shares(out: tuple[int, ...], how: Mapping[str, Any], most: int) -> tuple[int, int]:
     """How many programs share the samples of one map, and how many channels each takes."""
-    programs = min(_pieces(math.prod(out[2:]), block), _pieces(most, out[0]))
+    programs = min(_pieces_of(out, how), _pieces(most, out[0]))
     groups = max(1, min(_FEWEST_PROGRAMS // (out[0] * programs), out[1] // _UNROLL))
     return programs, _pieces(out[1], groups)
 
@@ -370,14 +403,17 @@ def _counts(image: _Layout, out: tuple[int, ...]) -> tuple[int, int, int]:
     return image.shape[0], image.shape[1], out[0] // image.shape[0]
 
 
-def _samples(image: _Layout, coordinates: _Layout, out: tuple[int, ...], fill: _Layout | None) -> tuple[int, ...]:
+def _samples(
+    image: _Layout, coordinates: _Layout, out: tuple[int, ...], fill: _Layout | None, depth: int
+) -> tuple[int, ...]:
     """What kernels are told of samples that read an image: strides of their coordinates and of the fill, and sizes.
 
     Both sizes in pixels; how many channels there are, maps of an image, and samples of a map; what they divide by.
     """
     by_channel = 0 if fill is None or math.prod(fill.shape) == 1 else fill.stride[0]
     counts = (*_counts(image, out)[1:], math.prod(out[2:]))
-    return (*_strides_of_four(coordinates), by_channel, *_spatial(image.shape), *_spatial(out), *counts, *_over(out))
+    over = tuple(map(reciprocal, _boxes(out, depth)[:2])) if depth else _over(out)
+    return (*_strides_of_four(coordinates), by_channel, *_spatial(image.shape), *_spatial(out), *counts, *over)
 
 
 def _index(*layouts: _Layout, out: Sequence[int] = ()) -> tl.dtype:

@@ -7,7 +7,7 @@ channels. Of footprints it finds anew what each of their probes reads.
 import triton
 import triton.language as tl
 
-from unwarp.sampling.gpu.locate import kernel, load_entries, locate
+from unwarp.sampling.gpu.locate import box_corner, box_is_inside, count_pieces, kernel, load_entries, locate, take
 from unwarp.sampling.gpu.probes import load_footprints, probe, shrinking
 from unwarp.sampling.gpu.taps import are_inside, between, find_cells, find_taps, offset_of, weight_of
 
@@ -65,11 +65,16 @@ def read(
     UNROLL: tl.constexpr,
     CELLS: tl.constexpr,
     DENSE: tl.constexpr,
+    DEPTH: tl.constexpr,
+    STEPS: tl.constexpr,
+    SINGLE: tl.constexpr,
 ):
     """`image` at the samples; each of a map's `programs` takes every so many-th block of them, and `at_once` channels.
 
     `out [N K, C, count]` is without gaps, and with `DENSE` the rows of the image are. With `CELLS` samples are linear,
-    and blocks of them that `are_inside` are read in a shorter way. Arguments ending in an axis are its strides.
+    and blocks of them that `are_inside` are read in a shorter way. With `DEPTH` they are those of an affine map, and
+    taken in boxes of so many slices, each in `STEPS`; `over_x` and `over_y` are then of boxes. Arguments ending in an axis are its
+    strides.
     """
     in_size = (in_x, in_y, in_z)[:NDIM]
     out_size = (out_x, out_y, out_z)[:NDIM]
@@ -84,37 +89,44 @@ def read(
     entries = load_entries(at, strides, in_size, out_size, LINEAR, PROJECTIVE, W)
     source = image + (number // maps).to(tl.int64) * image_n + first.to(tl.int64) * image_c
     background = fill + first * fill_c
-    some = tl.minimum(at_once, channels - first)
-    for block in range(tl.program_id(0) % programs, tl.cdiv(count, BLOCK), programs):
-        samples = tl.full([1], BLOCK, INDEX) * block + tl.arange(0, BLOCK)
-        mask = samples < count
-        target = out + (pull * channels + first) * count + samples
-        if FOOTPRINTS:
-            steps, positions = load_footprints(at, strides, samples, mask, in_size, W)
-            read_footprints(
-                source, background, target, mask, image_c, fill_c, count, some, steps, positions, in_size,
-                image_strides, PRECISION, MODE, PADDING, FILLED, INDEX, W,
-            )  # fmt: skip
-        else:
-            positions = locate(
-                entries, at, strides, samples, mask, in_size, out_size, over, LINEAR, PROJECTIVE, INDEX, W
+    some = 1 if SINGLE else tl.minimum(at_once, channels - first)
+    for piece in range(tl.program_id(0) % programs, count_pieces(count, out_size, DEPTH, BLOCK), programs):
+        corner = ()
+        box_inside = False
+        if DEPTH:
+            corner = box_corner(piece, out_size, over, DEPTH)
+            box_inside = box_is_inside(entries, corner, in_size, out_size, DEPTH, W)
+        for step in range(STEPS):
+            samples, mask, centered = take(
+                piece, step, corner, count, out_size, over, LINEAR, DEPTH, BLOCK, INDEX, W
             )
-            if CELLS:
-                if are_inside(positions, in_size, W):
-                    read_cells(
-                        source, target, mask, image_c, count, some, positions, in_size, image_strides, PRECISION, INDEX,
-                        W, UNROLL,
-                    )  # fmt: skip
+            target = out + (pull * channels + first) * count + samples
+            if FOOTPRINTS:
+                steps, positions = load_footprints(at, strides, samples, mask, in_size, W)
+                read_footprints(
+                    source, background, target, mask, image_c, fill_c, count, some, steps, positions, in_size,
+                    image_strides, PRECISION, MODE, PADDING, FILLED, INDEX, W,
+                )  # fmt: skip
+            else:
+                positions = locate(
+                    entries, at, strides, samples, centered, mask, in_size, LINEAR, PROJECTIVE, INDEX, W
+                )
+                if CELLS:
+                    if box_inside if DEPTH else are_inside(positions, in_size, W):
+                        read_cells(
+                            source, target, mask, image_c, count, some, positions, in_size, image_strides, PRECISION,
+                            INDEX, W, UNROLL,
+                        )  # fmt: skip
+                    else:
+                        read_taps(
+                            source, background, target, mask, image_c, fill_c, count, some, positions, in_size,
+                            image_strides, PRECISION, MODE, PADDING, FILLED, INDEX, W, UNROLL,
+                        )  # fmt: skip
                 else:
                     read_taps(
                         source, background, target, mask, image_c, fill_c, count, some, positions, in_size,
                         image_strides, PRECISION, MODE, PADDING, FILLED, INDEX, W, UNROLL,
                     )  # fmt: skip
-            else:
-                read_taps(
-                    source, background, target, mask, image_c, fill_c, count, some, positions, in_size, image_strides,
-                    PRECISION, MODE, PADDING, FILLED, INDEX, W, UNROLL,
-                )  # fmt: skip
 
 
 @triton.jit

@@ -14,6 +14,9 @@ REFLECTION = tl.constexpr(modes.PADDINGS.index("reflection"))
 WRAP = tl.constexpr(modes.PADDINGS.index("wrap"))
 # Half of the most taps: so many pixels beyond a picture, samples read none of it.
 BEYOND = tl.constexpr(3.0)
+# 1.5 * 2^23 and its bits: float32 has no fractions there.
+LARGE = tl.constexpr(12582912.0)
+LARGE_BITS = tl.constexpr(0x4B400000)
 # Paddings of all axes are one number, with a digit in this base for each: not all of Triton takes tuples of words.
 PADDING_BASE = tl.constexpr(len(modes.PADDINGS))
 
@@ -198,6 +201,21 @@ def are_inside(positions, in_size, W: tl.constexpr):
 
 
 @triton.jit
+def floor_and_index(position, tolerance, INDEX: tl.constexpr, W: tl.constexpr):
+    """The floor of `position + tolerance`, from 0 to 2^21, as a number and as an index."""
+    if W == tl.float32:
+        # GPUs round, and convert to whole numbers, at a quarter or less of their usual rate. A large number added to
+        # this one leaves no bits for fractions, and its last bits are the index. The tolerance keeps halves away.
+        shifted = position + (tolerance - 0.5) + LARGE
+        index = (shifted.to(tl.int32, bitcast=True) - LARGE_BITS).to(INDEX)
+        first = shifted - LARGE
+    else:
+        first = tl.floor(position + tolerance)
+        index = first.to(INDEX)
+    return first, index
+
+
+@triton.jit
 def find_cells(positions, in_size, strides, PRECISION: tl.constexpr, INDEX: tl.constexpr, W: tl.constexpr):
     """What linear samples that `are_inside` read: as `find_taps`, offsets and weights of two taps along each axis.
 
@@ -206,10 +224,13 @@ def find_cells(positions, in_size, strides, PRECISION: tl.constexpr, INDEX: tl.c
     offsets = ()
     weights = ()
     for d in tl.static_range(len(in_size)):
-        first, axis_weights, _ = weigh(positions[d], in_size[d].to(W) * PRECISION, "linear")
-        start = first.to(INDEX) * strides[d]
+        tolerance = in_size[d].to(W) * PRECISION
+        first, index = floor_and_index(positions[d], tolerance, INDEX, W)
+        fraction = positions[d] - first
+        fraction = tl.where(fraction <= tolerance, 0.0, fraction)
+        start = index * strides[d]
         offsets = offsets + ((start, start + strides[d] if d > 0 else start),)
-        weights = weights + (axis_weights,)
+        weights = weights + ((1 - fraction, fraction),)
     return offsets, weights
 
 
