@@ -58,7 +58,6 @@ MOST = (
     Case(1, "spline3", "footprints", dtype=torch.float64, deterministic=False),
     Case(3, "cubic", "footprints", "border", deterministic=False),
     Case(3, "spline3", "points", "reflection", torch.float16, deterministic=False),
-    Case(2, deterministic=False, extent=1024),
     Case(3, padding="border", dtype=torch.float64, deterministic=False, extent=128),
 )
 

@@ -3,12 +3,9 @@
 import triton
 import triton.language as tl
 
+from unwarp.sampling.gpu.boxes import BOX_X, box_corner, box_is_inside, count_pieces, take
 from unwarp.sampling.gpu.locate import (
-    BOX_X,
     apply_row,
-    box_corner,
-    box_is_inside,
-    count_pieces,
     depth,
     horizon_bound,
     in_pixels,
@@ -16,7 +13,6 @@ from unwarp.sampling.gpu.locate import (
     load_entries,
     locate,
     pixels_in,
-    take,
 )
 from unwarp.sampling.gpu.probes import load_footprints, probe, shrinking
 from unwarp.sampling.gpu.reading import AT_ONCE, load_cells, load_taps
@@ -72,7 +68,6 @@ def grad_coordinates(
     CELLS: tl.constexpr,
     DENSE: tl.constexpr,
     DEPTH: tl.constexpr,
-    STEPS: tl.constexpr,
     SINGLE: tl.constexpr,
     JOINS: tl.constexpr,
 ):
@@ -80,7 +75,8 @@ def grad_coordinates(
 
     Of points, `result [N K, count, D]`; of footprints, `[N K, count, D, D+1]`; of matrices, what each program adds to
     it: `[N K, programs, rows, D+1]`.
-    With `SCATTERS` the gradient of an image without gaps is added to `into`, too, as `image.scatter` does.
+    With `SCATTERS` the gradient of an image without gaps is added to `into`, too, as `image.scatter` does; with `JOINS`
+    neighbours in a row of a box join what they give to the same pixels.
     """
     in_size = (in_x, in_y, in_z)[:NDIM]
     out_size = (out_x, out_y, out_z)[:NDIM]
@@ -106,10 +102,8 @@ def grad_coordinates(
         if DEPTH:
             corner = box_corner(piece, out_size, over, DEPTH)
             box_inside = box_is_inside(entries, corner, in_size, out_size, DEPTH, W)
-        for step in range(STEPS):
-            samples, mask, centered = take(
-                piece, step, corner, count, out_size, over, LINEAR, DEPTH, BLOCK, INDEX, W
-            )
+        for step in range(DEPTH if DEPTH else 1):
+            samples, mask, centered = take(piece, step, corner, count, out_size, over, LINEAR, DEPTH, BLOCK, INDEX, W)
             given = gradient + samples * grad_q
             if FOOTPRINTS:
                 steps, positions = load_footprints(at, strides, samples, mask, in_size, W)
@@ -134,9 +128,7 @@ def grad_coordinates(
                     of_change = totals[k] * (in_size[k // (NDIM + 1)].to(W) * 0.5)
                     tl.store(footprint + k, of_change.to(result.dtype.element_ty), mask=mask)
             else:
-                positions = locate(
-                    entries, at, strides, samples, centered, mask, in_size, LINEAR, PROJECTIVE, INDEX, W
-                )
+                positions = locate(entries, at, strides, samples, centered, mask, in_size, LINEAR, PROJECTIVE, INDEX, W)
                 if CELLS:
                     if box_inside if DEPTH else are_inside(positions, in_size, W):
                         along, seen = slopes_of_cells(

@@ -9,6 +9,7 @@ latter.
 import triton
 import triton.language as tl
 
+from unwarp.sampling.gpu.boxes import take
 from unwarp.sampling.gpu.locate import (
     FARTHEST,
     from_center,
@@ -17,7 +18,6 @@ from unwarp.sampling.gpu.locate import (
     load_matrix,
     locate,
     pixels_in,
-    take,
     transform,
     unravel,
 )
@@ -271,9 +271,7 @@ def scatter(
                             offsets, weights, slopes, mask & finite, LIMBS, W, UNROLL,
                         )  # fmt: skip
         else:
-            positions = locate(
-                entries, at, strides, samples, centered, mask, in_size, LINEAR, PROJECTIVE, INDEX, W
-            )
+            positions = locate(entries, at, strides, samples, centered, mask, in_size, LINEAR, PROJECTIVE, INDEX, W)
             offsets, weights, slopes, _, finite = find_taps(
                 positions, in_size, dense, PRECISION, MODE, PADDING, INDEX, W
             )

@@ -15,7 +15,8 @@ from torch import Tensor
 from unwarp.sampling.gpu import coordinates as coordinates_kernels
 from unwarp.sampling.gpu import image as image_kernels
 from unwarp.sampling.gpu import reading
-from unwarp.sampling.gpu.locate import BOX_X, BOX_Y, reciprocal
+from unwarp.sampling.gpu.boxes import BOX_X, BOX_Y
+from unwarp.sampling.gpu.locate import reciprocal
 from unwarp.sampling.gpu.taps import padding_code
 from unwarp.sampling.modes import taps_of
 
@@ -32,11 +33,10 @@ _MOST_SUMS, _MOST_SUMS_OF_WARPS = 2048, 4096
 # Where there are so many maps, the so few blocks of each are added up by one program: others' sums would have to be
 # added up by another kernel, and to launch that takes longer.
 _MANY_MAPS, _FEW_BLOCKS = 128, 16
-# Under an affine map, samples of a volume are taken in boxes of so many slices, if there are then so many boxes, and not
-# so many times as many samples: neighbours read the same pixels, from the cache of one processor.
+# Linear samples of volumes under affine maps are taken in boxes of as many slices as leave so many boxes, unless these
+# would hold so many times as many samples as there are.
 _DEPTHS, _FEWEST_BOXES, _MOST_OF_BOXES = (16, 8, 4), 1024, 1.3
-_JOINS = True
-_IN_BLOCKS = {"DEPTH": 0, "STEPS": 1}
+_IN_BLOCKS = {"DEPTH": 0}
 _BLOCK_OF_PIXELS = 256
 # So many channels of a pixel are gathered at once; as many are many, of which so many are read at once where samples
 # read few pixels.
@@ -243,7 +243,7 @@ def _plan_grad_coordinates(
     numbers = (*_strides(image), *gradient.stride, *_samples(image, coordinates, out, fill, how["DEPTH"]), programs)
     how |= {"FILLED": fill is not None, "SCATTERS": scatters, "INDEX": _index(image, gradient, coordinates)}
     how |= {"CELLS": cells, "DENSE": image.stride[-1] == 1, "SINGLE": out[1] == 1}
-    how |= {"JOINS": scatters and how["DEPTH"] > 0 and _JOINS}
+    how |= {"JOINS": scatters and how["DEPTH"] > 0}
     return _Launch(coordinates_kernels.grad_coordinates, out[0] * programs, numbers, how), programs
 
 
@@ -352,22 +352,21 @@ def _in_cells(image: _Layout, how: Mapping[str, Any]) -> bool:
 
 
 def _in_boxes(how: Mapping[str, Any], out: tuple[int, ...]) -> dict[str, int]:
-    """How many slices boxes of samples have, and in how many steps they are read; without slices there are none."""
-    if how["NDIM"] < 2 or not how["LINEAR"] or how["PROJECTIVE"]:
+    """How kernels are compiled for taking linear samples in boxes, or in blocks where boxes do not pay."""
+    if how["NDIM"] < 3 or not how["LINEAR"] or how["PROJECTIVE"]:
         return _IN_BLOCKS
     for depth in _DEPTHS:
         boxes = out[0] * math.prod(_boxes(out, depth))
         block = BOX_X.value * BOX_Y.value
         if boxes >= _FEWEST_BOXES and boxes * depth * block <= _MOST_OF_BOXES * out[0] * math.prod(out[2:]):
-            return {"DEPTH": depth, "STEPS": depth, "BLOCK": block, "num_warps": block // 32}
+            return {"DEPTH": depth, "BLOCK": block, "num_warps": block // 32}
     return _IN_BLOCKS
 
 
 def _boxes(out: tuple[int, ...], depth: int) -> tuple[int, int, int]:
     """How many boxes of samples lie along x, y and z."""
     x, y, z = _spatial(out)
-    along = (BOX_Y.value, depth) if len(out) == 5 else (BOX_Y.value * depth, 1)
-    return _pieces(x, BOX_X.value), _pieces(y, along[0]), _pieces(z, along[1])
+    return _pieces(x, BOX_X.value), _pieces(y, BOX_Y.value), _pieces(z, depth)
 
 
 def _pieces_of(out: tuple[int, ...], how: Mapping[str, Any]) -> int:

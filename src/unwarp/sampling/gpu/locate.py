@@ -16,9 +16,6 @@ from unwarp import coordinates
 # Far beyond any picture, yet an exact integer in float32 and safe to turn into an index.
 FARTHEST = tl.constexpr(1073741824.0)
 HORIZON = tl.constexpr(coordinates.HORIZON)
-# Boxes of samples: at each step so many along x and y.
-BOX_X = tl.constexpr(32)
-BOX_Y = tl.constexpr(4)
 
 
 def kernel(function: Callable[..., None]) -> Any:
@@ -155,106 +152,6 @@ def transform(entries, centered, in_size, PROJECTIVE: tl.constexpr, W: tl.conste
             position = apply_row(entries, d, centered, middle)
         positions = positions + (position,)
     return positions
-
-
-@triton.jit
-def box_extents(ndim: tl.constexpr, DEPTH: tl.constexpr):
-    """How many samples a box has along each axis: BLOCK of them at each of `DEPTH` steps along the last."""
-    return (BOX_X, BOX_Y, DEPTH) if ndim == 3 else (BOX_X, BOX_Y * DEPTH)
-
-
-@triton.jit
-def box_corner(number, size, over, DEPTH: tl.constexpr):
-    """The first sample of a box, in (x, y, z) order; `over` holds the reciprocals of how many boxes lie along x and y."""
-    extents = box_extents(len(size), DEPTH)
-    boxes = ()
-    for d in tl.static_range(len(size)):
-        boxes = boxes + (tl.cdiv(size[d], extents[d]),)
-    indices = unravel(tl.cast(number, tl.int32), boxes, over, tl.int32)
-    corner = ()
-    for d in tl.static_range(len(size)):
-        corner = corner + (indices[d] * extents[d],)
-    return corner
-
-
-@triton.jit
-def box_is_inside(entries, corner, in_size, out_size, DEPTH: tl.constexpr, W: tl.constexpr):
-    """Whether all samples of a box, those beyond the output too, lie between pixels: `are_inside` of what is read.
-
-    No position is rounded beyond those of the corners, which are computed as it is: each step keeps the order.
-    """
-    ndim: tl.constexpr = len(corner)
-    extents = box_extents(ndim, DEPTH)
-    near = from_center(corner, out_size, W)
-    inside = True
-    for d in tl.static_range(ndim):
-        lowest = ()
-        highest = ()
-        for j in tl.static_range(ndim):
-            rises = entries[d * (ndim + 1) + j] > 0
-            far = near[j] + (extents[j] - 1)
-            lowest = lowest + (tl.where(rises, near[j], far),)
-            highest = highest + (tl.where(rises, far, near[j]),)
-        middle = (in_size[d] - 1).to(W) * 0.5
-        low = apply_row(entries, d, lowest, middle)
-        high = apply_row(entries, d, highest, middle)
-        inside = inside & (low >= 0) & (high <= in_size[d].to(W) - 1.5)
-    return inside
-
-
-@triton.jit
-def count_pieces(count, out_size, DEPTH: tl.constexpr, BLOCK: tl.constexpr):
-    """How many boxes the samples of one map fill, or how many blocks without `DEPTH`."""
-    if DEPTH:
-        extents = box_extents(len(out_size), DEPTH)
-        pieces = tl.cdiv(out_size[0], extents[0])
-        for d in tl.static_range(1, len(out_size)):
-            pieces = pieces * tl.cdiv(out_size[d], extents[d])
-    else:
-        pieces = tl.cdiv(count, BLOCK)
-    return pieces
-
-
-@triton.jit
-def take(
-    piece,
-    step,
-    corner,
-    count,
-    out_size,
-    over,
-    LINEAR: tl.constexpr,
-    DEPTH: tl.constexpr,
-    BLOCK: tl.constexpr,
-    INDEX: tl.constexpr,
-    W: tl.constexpr,
-):
-    """A block of samples: their numbers, which of them there are, and for matrices where they are, counted `from_center`.
-
-    With `DEPTH` they are a part of the box from `corner` on, the one at that step along the last axis.
-    """
-    lanes = tl.arange(0, BLOCK)
-    centered = ()
-    if DEPTH:
-        x = (corner[0] + lanes % BOX_X).to(INDEX)
-        y = corner[1] + lanes // BOX_X
-        if len(out_size) == 2:
-            y = y + step * BOX_Y
-        indices = (x, y.to(INDEX))
-        if len(out_size) == 3:
-            indices = indices + ((corner[2] + step).to(INDEX),)
-        samples = x * 0
-        mask = x < out_size[0]
-        for d in tl.static_range(len(out_size) - 1, -1, -1):
-            samples = samples * out_size[d] + indices[d]
-            mask = mask & (indices[d] < out_size[d])
-        centered = from_center(indices, out_size, W)
-    else:
-        samples = tl.full([1], BLOCK, INDEX) * piece + lanes
-        mask = samples < count
-        if LINEAR:
-            centered = from_center(unravel(samples, out_size, over, INDEX), out_size, W)
-    return samples, mask, centered
 
 
 @triton.jit

@@ -7,7 +7,8 @@ channels. Of footprints it finds anew what each of their probes reads.
 import triton
 import triton.language as tl
 
-from unwarp.sampling.gpu.locate import box_corner, box_is_inside, count_pieces, kernel, load_entries, locate, take
+from unwarp.sampling.gpu.boxes import box_corner, box_is_inside, count_pieces, take
+from unwarp.sampling.gpu.locate import kernel, load_entries, locate
 from unwarp.sampling.gpu.probes import load_footprints, probe, shrinking
 from unwarp.sampling.gpu.taps import are_inside, between, find_cells, find_taps, offset_of, weight_of
 
@@ -66,15 +67,14 @@ def read(
     CELLS: tl.constexpr,
     DENSE: tl.constexpr,
     DEPTH: tl.constexpr,
-    STEPS: tl.constexpr,
     SINGLE: tl.constexpr,
 ):
     """`image` at the samples; each of a map's `programs` takes every so many-th block of them, and `at_once` channels.
 
     `out [N K, C, count]` is without gaps, and with `DENSE` the rows of the image are. With `CELLS` samples are linear,
-    and blocks of them that `are_inside` are read in a shorter way. With `DEPTH` they are those of an affine map, and
-    taken in boxes of so many slices, each in `STEPS`; `over_x` and `over_y` are then of boxes. Arguments ending in an axis are its
-    strides.
+    and blocks of them that `are_inside` are read in a shorter way; with `DEPTH` they are those of an affine map and a
+    volume, in boxes of so many slices, to which `over_x` and `over_y` then belong. `SINGLE` says that there is one
+    channel. Arguments ending in an axis are its strides.
     """
     in_size = (in_x, in_y, in_z)[:NDIM]
     out_size = (out_x, out_y, out_z)[:NDIM]
@@ -96,10 +96,8 @@ def read(
         if DEPTH:
             corner = box_corner(piece, out_size, over, DEPTH)
             box_inside = box_is_inside(entries, corner, in_size, out_size, DEPTH, W)
-        for step in range(STEPS):
-            samples, mask, centered = take(
-                piece, step, corner, count, out_size, over, LINEAR, DEPTH, BLOCK, INDEX, W
-            )
+        for step in range(DEPTH if DEPTH else 1):
+            samples, mask, centered = take(piece, step, corner, count, out_size, over, LINEAR, DEPTH, BLOCK, INDEX, W)
             target = out + (pull * channels + first) * count + samples
             if FOOTPRINTS:
                 steps, positions = load_footprints(at, strides, samples, mask, in_size, W)
@@ -108,9 +106,7 @@ def read(
                     image_strides, PRECISION, MODE, PADDING, FILLED, INDEX, W,
                 )  # fmt: skip
             else:
-                positions = locate(
-                    entries, at, strides, samples, centered, mask, in_size, LINEAR, PROJECTIVE, INDEX, W
-                )
+                positions = locate(entries, at, strides, samples, centered, mask, in_size, LINEAR, PROJECTIVE, INDEX, W)
                 if CELLS:
                     if box_inside if DEPTH else are_inside(positions, in_size, W):
                         read_cells(
