@@ -108,7 +108,7 @@ def grad_coordinates(
     if mode == "nearest" or not grad_out.numel():
         return torch.zeros_like(coordinates, memory_format=torch.contiguous_format)
     dtype = computing_dtype(image, coordinates)
-    result = torch.empty_like(coordinates, memory_format=torch.contiguous_format)
+    result = _fresh(torch.empty_like(coordinates, memory_format=torch.contiguous_format))
     how = (linear, MODES.index(mode), _codes(padding), _values(fill, image.shape[1]), _threads(grad_out))
     gradient = _even(grad_out.detach().to(dtype), layout(image))
     _kernels.backward_points(image.detach(), gradient, _points(coordinates, linear), result, *how)
