@@ -46,6 +46,17 @@ def box_is_inside(entries, corner, in_size, out_size, DEPTH: tl.constexpr, W: tl
 
 
 @triton.jit
+def find_box(piece, entries, in_size, out_size, over, DEPTH: tl.constexpr, W: tl.constexpr):
+    """The `box_corner` of a piece, and whether the box is inside; of a block neither is known."""
+    corner = ()
+    inside = False
+    if DEPTH:
+        corner = box_corner(piece, out_size, over, DEPTH)
+        inside = box_is_inside(entries, corner, in_size, out_size, DEPTH, W)
+    return corner, inside
+
+
+@triton.jit
 def count_pieces(count, out_size, DEPTH: tl.constexpr, BLOCK: tl.constexpr):
     """How many boxes the samples of one map fill, or how many blocks without `DEPTH`."""
     if DEPTH:

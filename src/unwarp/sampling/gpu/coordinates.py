@@ -3,7 +3,7 @@
 import triton
 import triton.language as tl
 
-from unwarp.sampling.gpu.boxes import BOX_X, box_corner, box_is_inside, count_pieces, take
+from unwarp.sampling.gpu.boxes import BOX_X, count_pieces, find_box, take
 from unwarp.sampling.gpu.locate import (
     apply_row,
     depth,
@@ -69,14 +69,13 @@ def grad_coordinates(
     DENSE: tl.constexpr,
     DEPTH: tl.constexpr,
     SINGLE: tl.constexpr,
-    JOINS: tl.constexpr,
 ):
     """Gradient of what placed the samples: see `read` for its `programs`.
 
     Of points, `result [N K, count, D]`; of footprints, `[N K, count, D, D+1]`; of matrices, what each program adds to
     it: `[N K, programs, rows, D+1]`.
-    With `SCATTERS` the gradient of an image without gaps is added to `into`, too, as `image.scatter` does; with `JOINS`
-    neighbours in a row of a box join what they give to the same pixels.
+    With `SCATTERS` the gradient of an image without gaps is added to `into`, too, as `image.scatter` does; in
+    boxes, neighbours of a row join what they give to the same pixels.
     """
     in_size = (in_x, in_y, in_z)[:NDIM]
     out_size = (out_x, out_y, out_z)[:NDIM]
@@ -97,11 +96,7 @@ def grad_coordinates(
     for _i in tl.static_range((NDIM + PROJECTIVE) * (NDIM + 1)):
         sums = sums + (tl.zeros([BLOCK], W),)
     for piece in range(tl.program_id(0) % programs, count_pieces(count, out_size, DEPTH, BLOCK), programs):
-        corner = ()
-        box_inside = False
-        if DEPTH:
-            corner = box_corner(piece, out_size, over, DEPTH)
-            box_inside = box_is_inside(entries, corner, in_size, out_size, DEPTH, W)
+        corner, box_inside = find_box(piece, entries, in_size, out_size, over, DEPTH, W)
         for step in range(DEPTH if DEPTH else 1):
             samples, mask, centered = take(piece, step, corner, count, out_size, over, LINEAR, DEPTH, BLOCK, INDEX, W)
             given = gradient + samples * grad_q
@@ -133,7 +128,7 @@ def grad_coordinates(
                     if box_inside if DEPTH else are_inside(positions, in_size, W):
                         along, seen = slopes_of_cells(
                             source, image_c, given, grad_c, target, pixels, some, positions, mask, in_size,
-                            image_strides, PRECISION, SCATTERS, JOINS, INDEX, W, UNROLL,
+                            image_strides, PRECISION, SCATTERS, DEPTH, INDEX, W, UNROLL,
                         )  # fmt: skip
                     else:
                         along, seen = slopes_of_taps(
@@ -186,7 +181,7 @@ def slopes_of_cells(
     image_strides,
     PRECISION: tl.constexpr,
     SCATTERS: tl.constexpr,
-    JOINS: tl.constexpr,
+    DEPTH: tl.constexpr,
     INDEX: tl.constexpr,
     W: tl.constexpr,
     UNROLL: tl.constexpr,
@@ -197,7 +192,7 @@ def slopes_of_cells(
     zero = tl.zeros_like(weights[0][0])
     along = (zero, zero, zero)[: len(offsets)]
     alone = mask
-    if JOINS:
+    if SCATTERS and DEPTH:
         # Where the next sample of a row reads the next cell, it adds what both give to the pixels between.
         cells = offset_of(offsets, 0)
         lanes = tl.arange(0, cells.shape[0]) % BOX_X
@@ -215,7 +210,7 @@ def slopes_of_cells(
                 at = target + offset_of(offsets, k)
                 left = weight_of(weights, weights, k, -1) * given
                 right = weight_of(weights, weights, k + 1, -1) * given
-                if JOINS:
+                if DEPTH:
                     left += tl.where(follows, beside(right, -1), 0.0)
                 tl.atomic_add(at, left, mask=mask & (left != 0), sem="relaxed")
                 tl.atomic_add(at + step, right, mask=mask & (right != 0) & alone, sem="relaxed")

@@ -243,7 +243,6 @@ def _plan_grad_coordinates(
     numbers = (*_strides(image), *gradient.stride, *_samples(image, coordinates, out, fill, how["DEPTH"]), programs)
     how |= {"FILLED": fill is not None, "SCATTERS": scatters, "INDEX": _index(image, gradient, coordinates)}
     how |= {"CELLS": cells, "DENSE": image.stride[-1] == 1, "SINGLE": out[1] == 1}
-    how |= {"JOINS": scatters and how["DEPTH"] > 0}
     return _Launch(coordinates_kernels.grad_coordinates, out[0] * programs, numbers, how), programs
 
 

@@ -7,7 +7,7 @@ channels. Of footprints it finds anew what each of their probes reads.
 import triton
 import triton.language as tl
 
-from unwarp.sampling.gpu.boxes import box_corner, box_is_inside, count_pieces, take
+from unwarp.sampling.gpu.boxes import count_pieces, find_box, take
 from unwarp.sampling.gpu.locate import kernel, load_entries, locate
 from unwarp.sampling.gpu.probes import load_footprints, probe, shrinking
 from unwarp.sampling.gpu.taps import are_inside, between, find_cells, find_taps, offset_of, weight_of
@@ -91,11 +91,7 @@ def read(
     background = fill + first * fill_c
     some = 1 if SINGLE else tl.minimum(at_once, channels - first)
     for piece in range(tl.program_id(0) % programs, count_pieces(count, out_size, DEPTH, BLOCK), programs):
-        corner = ()
-        box_inside = False
-        if DEPTH:
-            corner = box_corner(piece, out_size, over, DEPTH)
-            box_inside = box_is_inside(entries, corner, in_size, out_size, DEPTH, W)
+        corner, box_inside = find_box(piece, entries, in_size, out_size, over, DEPTH, W)
         for step in range(DEPTH if DEPTH else 1):
             samples, mask, centered = take(piece, step, corner, count, out_size, over, LINEAR, DEPTH, BLOCK, INDEX, W)
             target = out + (pull * channels + first) * count + samples
