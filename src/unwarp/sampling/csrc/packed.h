@@ -4,14 +4,15 @@
 #include "combinations.h"
 #include "gather.h"
 #include "reduce.h"
+#include "transpose.h"
 
 namespace unwarp {
 namespace UNWARP_ISA {
 
 // A copy of one image's vectors of channels is made; beyond this many bytes reading channel by channel is better.
 constexpr std::int64_t most_scratch = std::int64_t(64) << 20;
-// As many vectors of channels are copied at once as fit: where a sample reads is then found once for all of them.
-constexpr std::int64_t near_scratch = std::int64_t(256) << 10;
+// As many vectors of channels are copied at once as fit, with their samples: where one reads is then found once for all.
+constexpr std::int64_t near_scratch = std::int64_t(320) << 10;
 // Images and groups of channels are what threads share here: with fewer, samples are better shared.
 constexpr std::int64_t fewest_items = 4;
 
@@ -21,12 +22,20 @@ inline std::int64_t vectors_of(const Job& job) {
     return (job.channels + Lanes<W>::count - 1) / Lanes<W>::count;
 }
 
+template <int D>
+inline std::int64_t pixels_of(const Job& job) {
+    std::int64_t pixels = 1;
+    for (int d = 0; d < D; ++d) pixels *= job.in_size[d];
+    return pixels;
+}
+
+inline std::int64_t longest_block(const Job& job) { return std::min<std::int64_t>(job.samples, block_size); }
+
 // Never asks for the number of threads: the sums of the two ways differ in their last bits.
 template <int D, class W>
 inline bool packs(const Job& job, std::int64_t items) {
     constexpr int lanes = Lanes<W>::count;
-    std::int64_t pixels = 1;
-    for (int d = 0; d < D; ++d) pixels *= job.in_size[d];
+    const std::int64_t pixels = pixels_of<D>(job);
     const bool filled = job.channels >= lanes && job.channels * 4 >= vectors_of<W>(job) * lanes * 3;
     // A copy costs about as much as one reading.
     return filled && items >= fewest_items && 2 * job.maps * job.samples >= pixels &&
@@ -43,9 +52,11 @@ template <int D, class W>
 class Groups {
    public:
     Groups(const Job& job, std::int64_t most) : vectors(vectors_of<W>(job)) {
-        std::int64_t bytes = sizeof(Vec<W>);
-        for (int d = 0; d < D; ++d) bytes *= job.in_size[d];
-        depth = std::clamp<std::int64_t>(near_scratch / bytes, 1, std::clamp<std::int64_t>(most, 1, vectors));
+        const auto bytes = (pixels_of<D>(job) + longest_block(job)) * std::int64_t{sizeof(Vec<W>)};
+        const auto fitting = std::clamp<std::int64_t>(near_scratch / bytes, 1, std::clamp<std::int64_t>(most, 1, vectors));
+        // All of about the same depth.
+        const std::int64_t groups = (vectors + fitting - 1) / fitting;
+        depth = (vectors + groups - 1) / groups;
     }
 
     std::int64_t count() const { return (vectors + depth - 1) / depth; }
@@ -56,37 +67,15 @@ class Groups {
     std::int64_t vectors, depth;
 };
 
-template <class W>
-inline void transpose(Vec<W>* rows) {
-    constexpr int lanes = Lanes<W>::count;
-#if defined(__AVX2__) && !defined(__AVX512F__)
-    if constexpr (std::is_same_v<W, float>) {
-        // Within halves of registers first: what crosses them takes two instructions.
-        Vec<W> pair[lanes], quad[lanes];
-        for (int i = 0; i < lanes; i += 2) {
-            pair[i] = _mm256_unpacklo_ps(rows[i], rows[i + 1]);
-            pair[i + 1] = _mm256_unpackhi_ps(rows[i], rows[i + 1]);
-        }
-        for (int i = 0; i < lanes; i += 4)
-            for (int j = 0; j < 2; ++j) {
-                quad[i + 2 * j] = _mm256_shuffle_ps(pair[i + j], pair[i + j + 2], 0x44);
-                quad[i + 2 * j + 1] = _mm256_shuffle_ps(pair[i + j], pair[i + j + 2], 0xee);
-            }
-        for (int i = 0; i < 4; ++i) {
-            rows[i] = _mm256_permute2f128_ps(quad[i], quad[i + 4], 0x20);
-            rows[i + 4] = _mm256_permute2f128_ps(quad[i], quad[i + 4], 0x31);
-        }
-        return;
-    }
-#endif
-    for (int step = 1; step < lanes; step *= 2) {
-        Vec<W> next[lanes];
-        for (int i = 0; i < lanes / 2; ++i) {
-            next[2 * i] = interleave_low<W>(rows[i], rows[i + lanes / 2]);
-            next[2 * i + 1] = interleave_high<W>(rows[i], rows[i + lanes / 2]);
-        }
-        for (int i = 0; i < lanes; ++i) rows[i] = next[i];
-    }
+// Brings a group's channels of `count` pixels or samples near, in order, where they lie together and are few: piece by
+// piece, as they are turned, each of many channels would be waited for anew. `from` is the first of all channels.
+template <class T, class W>
+inline void fetch_group(
+    const Job& job, const Plane& plane, const T* from, std::int64_t count, const Group& group) {
+    const std::int64_t first = group.begin * Lanes<W>::count, end = std::min(group.end * Lanes<W>::count, job.channels);
+    const bool together = plane.stride[0] == 1 && plane.channel_stride == count;
+    if (together && (end - first) * count * std::int64_t{sizeof(W)} <= near_scratch)
+        fetch(from + first * count, (end - first) * count);
 }
 
 // One vector's channels of a plane's pixels: what lies in memory channel after channel, as a vector for each pixel.
@@ -97,22 +86,22 @@ class Across {
         : first(vector * lanes * plane.channel_stride), to_next(plane.channel_stride), stride(plane.stride[0]),
           channels(static_cast<int>(std::min<std::int64_t>(job.channels - vector * lanes, lanes))) {}
 
-    // Of `count` pixels that follow each other; `from` is the first of them, in the image's first channel.
-    [[gnu::always_inline]] void read(const T* from, int count, Vec<W>* pixels) const {
-        if (is_whole(count))
-            for (int c = 0; c < lanes; ++c) pixels[c] = load_some<T, W>(from + first + c * to_next, 1, lanes);
-        else
-            read_part(from + first, count, pixels);
-        transpose<W>(pixels);
+    // Of `count` pixels that follow each other; `from` is the first of them, in the image's first channel. The vectors
+    // are written `step` numbers apart.
+    void read(const T* from, std::int64_t count, W* pixels, std::int64_t step) const {
+        for_squares(count, [&](std::int64_t i, int some) {
+            if constexpr (std::is_same_v<T, W>)
+                if (is_whole(some)) return transpose<W>(from + first + i, to_next, pixels + i * step, step);
+            read_part(from + first + i * stride, some, pixels + i * step, step);
+        });
     }
 
-    // Leaves `pixels` transposed.
-    [[gnu::always_inline]] void write(T* to, int count, Vec<W>* pixels) const {
-        transpose<W>(pixels);
-        if (is_whole(count))
-            for (int c = 0; c < lanes; ++c) store_some<T, W>(to + first + c * to_next, 1, pixels[c], lanes);
-        else
-            write_part(to + first, count, pixels);
+    void write(const W* pixels, std::int64_t step, std::int64_t count, T* to) const {
+        for_squares(count, [&](std::int64_t i, int some) {
+            if constexpr (std::is_same_v<T, W>)
+                if (is_whole(some)) return transpose<W>(pixels + i * step, step, to + first + i, to_next);
+            write_part(pixels + i * step, step, some, to + first + i * stride);
+        });
     }
 
    private:
@@ -120,55 +109,72 @@ class Across {
     std::int64_t first, to_next, stride;
     int channels;
 
-    bool is_whole(int count) const {
-        return std::is_same_v<T, W> && channels == lanes && count == lanes && stride == 1;
+    template <class Work>
+    void for_squares(std::int64_t count, const Work& work) const {
+        for (std::int64_t i = 0; i < count; i += lanes)
+            work(i, static_cast<int>(std::min<std::int64_t>(count - i, lanes)));
     }
 
-    // Apart from the case above, which they would slow down.
-    [[gnu::noinline]] void read_part(const T* from, int count, Vec<W>* pixels) const {
+    bool is_whole(int count) const { return channels == lanes && count == lanes && stride == 1; }
+
+    void read_part(const T* from, int count, W* pixels, std::int64_t step) const {
+        Vec<W> turned[lanes];
         for (int c = 0; c < lanes; ++c)
-            pixels[c] = c < channels ? load_some<T, W>(from + c * to_next, stride, count) : Vec<W>{};
+            turned[c] = c < channels ? load_some<T, W>(from + c * to_next, stride, count) : Vec<W>{};
+        transpose<W>(turned);
+        for (int i = 0; i < count; ++i) store(pixels + i * step, turned[i]);
     }
 
-    [[gnu::noinline]] void write_part(T* to, int count, const Vec<W>* pixels) const {
-        for (int c = 0; c < channels; ++c) store_some<T, W>(to + c * to_next, stride, pixels[c], count);
+    void write_part(const W* pixels, std::int64_t step, int count, T* to) const {
+        Vec<W> turned[lanes];
+        for (int i = 0; i < lanes; ++i) turned[i] = i < count ? load<Vec<W>>(pixels + i * step) : Vec<W>{};
+        transpose<W>(turned);
+        for (int c = 0; c < channels; ++c) store_some<T, W>(to + c * to_next, stride, turned[c], count);
     }
+};
+
+// Memory for vectors, the first of which begins where a vector may: a pixel fills a cache line.
+template <class W>
+class Lines {
+   public:
+    W* data;
+
+    explicit Lines(std::int64_t vectors) : memory(static_cast<std::size_t>((vectors + 1) * Lanes<W>::count)) {
+        const auto misaligned = reinterpret_cast<std::uintptr_t>(memory.data()) % sizeof(Vec<W>);
+        data = memory.data() + (misaligned ? (sizeof(Vec<W>) - misaligned) / sizeof(W) : 0);
+    }
+    Lines(const Lines&) = delete;
+
+    void clear() { std::fill(memory.begin(), memory.end(), W(0)); }
+
+   private:
+    std::vector<W> memory;
 };
 
 // A group of one image's vectors of channels, one after the other, each with its pixels in order.
 template <int D, class T, class W>
 struct Pack {
     static constexpr int lanes = Lanes<W>::count;
-    std::vector<W> memory;
+    Lines<W> lines;
     W* data;
     std::int64_t pixels = 1, stride[D];
 
-    Pack(const Pack&) = delete;
-    Pack(const Job& job, std::int64_t depth) {
+    Pack(const Job& job, std::int64_t depth) : lines(depth * pixels_of<D>(job)), data(lines.data) {
         for (int d = 0; d < D; ++d) {
             stride[d] = pixels * lanes;
             pixels *= job.in_size[d];
         }
-        memory.resize(static_cast<std::size_t>(depth * pixels * lanes + lanes));
-        // A pixel fills a cache line.
-        const auto misaligned = reinterpret_cast<std::uintptr_t>(memory.data()) % sizeof(Vec<W>);
-        data = memory.data() + (misaligned ? (sizeof(Vec<W>) - misaligned) / sizeof(W) : 0);
     }
-
-    void clear() { std::fill(memory.begin(), memory.end(), W(0)); }
 
     // The pixels of the group's `index`th vector.
     W* vector(std::int64_t index) const { return data + index * pixels * lanes; }
 
     void read(const Job& job, const Plane& plane, const T* image, const Group& group) {
-        const std::int64_t first = group.begin * lanes, last = std::min(group.end * lanes, job.channels);
-        if (plane.channel_stride == pixels) fetch(image + first * pixels, (last - first) * pixels);
+        fetch_group<T, W>(job, plane, image, pixels, group);
         for (std::int64_t v = group.begin; v < group.end; ++v) {
             const Across<T, W> across(job, plane, v);
-            for_rows(job, plane, [&](std::int64_t from, std::int64_t pixel, int count) {
-                Vec<W> values[lanes];
-                across.read(image + from, count, values);
-                for (int i = 0; i < count; ++i) store(vector(v - group.begin) + (pixel + i) * lanes, values[i]);
+            for_rows(job, plane, [&](std::int64_t from, std::int64_t pixel, std::int64_t count) {
+                across.read(image + from, count, vector(v - group.begin) + pixel * lanes, lanes);
             });
         }
     }
@@ -176,17 +182,14 @@ struct Pack {
     void write(const Job& job, const Plane& plane, T* image, const Group& group) const {
         for (std::int64_t v = group.begin; v < group.end; ++v) {
             const Across<T, W> across(job, plane, v);
-            for_rows(job, plane, [&](std::int64_t to, std::int64_t pixel, int count) {
-                const W* from = vector(v - group.begin) + pixel * lanes;
-                Vec<W> values[lanes];
-                for (int i = 0; i < lanes; ++i) values[i] = load<Vec<W>>(from + (i < count ? i : 0) * lanes);
-                across.write(image + to, count, values);
+            for_rows(job, plane, [&](std::int64_t to, std::int64_t pixel, std::int64_t count) {
+                across.write(vector(v - group.begin) + pixel * lanes, lanes, count, image + to);
             });
         }
     }
 
    private:
-    // Calls `work` with the place in the image, and the number, of the first of some pixels in a row, and their count.
+    // Calls `work` with the place in the image, and the number, of the first of the pixels of a row, and their count.
     template <class Work>
     void for_rows(const Job& job, const Plane& plane, const Work& work) const {
         // Rows that follow each other without a gap are one.
@@ -200,10 +203,7 @@ struct Pack {
                 at += rest % job.in_size[d] * plane.stride[d];
                 rest /= job.in_size[d];
             }
-            for (std::int64_t x = 0; x < width; x += lanes)
-                work(
-                    at + x * plane.stride[0], row * width + x,
-                    static_cast<int>(std::min<std::int64_t>(width - x, lanes)));
+            work(at, row * width, width);
         }
     }
 };
@@ -218,24 +218,28 @@ class Background {
         fill.resize(static_cast<std::size_t>(vectors_of<W>(job) * Lanes<W>::count));
     }
 
-    Vec<W> of(std::int64_t vector) const {
-        return fill.empty() ? Vec<W>{} : load<Vec<W>>(&fill[static_cast<std::size_t>(vector * Lanes<W>::count)]);
-    }
+    // Of that vector and those that follow it; null without a fill.
+    const W* from(std::int64_t vector) const { return fill.empty() ? nullptr : fill.data() + vector * Lanes<W>::count; }
 
    private:
     std::vector<W> fill;
 };
 
-// Sum of the taps of sample i; N is their number where that is known when compiling, else 0.
-template <int N, int D, class W>
-inline Vec<W> read_packed(const Combinations<D, W>& taps, int i, const W* data) {
-    const auto* offset = taps.offset.data() + i;
-    const W* weight = taps.weight.data() + i;
-    Vec<W> total{};
-    for (int k = 0; k < (N ? N : taps.count); ++k)
-        total += weight[k * block_size] * load<Vec<W>>(data + offset[k * block_size]);
-    return total;
-}
+// What one thread keeps of a group: its pixels, and the vectors of a block of samples, those of one sample side by side.
+template <int D, class T, class W>
+struct Desk {
+    Pack<D, T, W> pack;
+    Combinations<D, W> taps;
+    Block<D, W> block;
+    Lines<W> samples;
+    std::int64_t step;  // from one sample to the next
+
+    Desk(const Job& job, std::int64_t depth, bool with_slopes = false)
+        : pack(job, depth), taps(job.mode, with_slopes), samples(longest_block(job) * depth), step(depth * Lanes<W>::count) {}
+
+    // The vectors of the block's i-th sample.
+    W* sample(int i) const { return samples.data + i * step; }
+};
 
 template <int D, class W>
 inline W weight_of(const Combinations<D, W>& taps, int i) {
@@ -244,75 +248,119 @@ inline W weight_of(const Combinations<D, W>& taps, int i) {
     return total;
 }
 
+// Reads one sample, which is located in `taps`: its vectors, from pixels `to_next` numbers apart. N is the number of taps
+// where that is known when compiling, else 0.
+template <int N, int D, class W>
+[[gnu::always_inline]] inline void read_packed(
+    const Combinations<D, W>& taps, int i, const W* source, std::int64_t to_next, std::int64_t vectors, W* sample) {
+    constexpr int lanes = Lanes<W>::count;
+    const auto* offset = taps.offset.data() + i;
+    const W* weight = taps.weight.data() + i;
+    if constexpr (N > 0) {
+        // Kept in registers, which what is stored cannot change.
+        Vec<W> kept[N];
+        const W* from[N];
+        for (int k = 0; k < N; ++k) kept[k] = splat<W>(weight[k * block_size]), from[k] = source + offset[k * block_size];
+        for (std::int64_t v = 0; v < vectors; ++v) {
+            Vec<W> total{};
+            for (int k = 0; k < N; ++k) total += kept[k] * load<Vec<W>>(from[k] + v * to_next);
+            store(sample + v * lanes, total);
+        }
+    } else {
+        for (std::int64_t v = 0; v < vectors; ++v, source += to_next) {
+            Vec<W> total{};
+            for (int k = 0; k < taps.count; ++k)
+                total += weight[k * block_size] * load<Vec<W>>(source + offset[k * block_size]);
+            store(sample + v * lanes, total);
+        }
+    }
+}
+
 template <int N, int D, class T, class W>
 void forward_packed(const Job& job, const Plane& image, const Plane& out) {
     constexpr int lanes = Lanes<W>::count;
     const Groups<D, W> groups(job, job.images * vectors_of<W>(job) / job.threads);
     const Background<W> background(job);
-    const auto prepare = [&] { return Pack<D, T, W>(job, groups.deepest()); };
-    parallel_for(job.images * groups.count(), job.threads, prepare, [&](std::int64_t item, Pack<D, T, W>& pack) {
+    const auto prepare = [&] { return Desk<D, T, W>(job, groups.deepest()); };
+    parallel_for(job.images * groups.count(), job.threads, prepare, [&](std::int64_t item, Desk<D, T, W>& desk) {
         const std::int64_t n = item / groups.count();
         const Group group = groups.at(item % groups.count());
+        auto& [pack, taps, block, samples, step] = desk;
         pack.read(job, image, static_cast<const T*>(image.data) + n * image.batch_stride, group);
         const Axes<D, W> axes(job, pack.stride);
-        Combinations<D, W> taps(job.mode);
-        Block<D, W> block;
+        const std::int64_t to_next = pack.pixels * lanes, vectors = group.end - group.begin;
         for (std::int64_t map = n * job.maps; map < (n + 1) * job.maps; ++map) {
             for (std::int64_t index = 0; index < blocks_of(job); ++index) {
                 locate<D, W>(job, map, index, block);
                 taps.template find<false>(job, axes, block, pack.stride, 0, job.in_size[D - 1]);
                 T* to = static_cast<T*>(out.data) + map * out.batch_stride + block.begin * out.stride[0];
-                for (std::int64_t v = group.begin; v < group.end; ++v) {
-                    const Across<T, W> across(job, out, v);
-                    const W* source = pack.vector(v - group.begin);
-                    const Vec<W> outside = background.of(v);
-                    for (int at = 0; at < block.count; at += lanes) {
-                        Vec<W> values[lanes];
-                        for (int i = 0; i < lanes; ++i) {
-                            values[i] = read_packed<N>(taps, at + i, source);
-                            if (job.fill) values[i] += outside * (1 - weight_of(taps, at + i));
-                        }
-                        across.write(to + at * out.stride[0], lanes_left<W>(block.count, at), values);
-                    }
+                for (int i = 0; i < block.count; ++i) {
+                    W* sample = desk.sample(i);
+                    read_packed<N>(taps, i, pack.data, to_next, vectors, sample);
+                    if (!job.fill) continue;
+                    const W outside = 1 - weight_of(taps, i);
+                    const W* behind = background.from(group.begin);
+                    for (std::int64_t c = 0; c < vectors * lanes; c += lanes)
+                        store(sample + c, load<Vec<W>>(sample + c) + outside * load<Vec<W>>(behind + c));
                 }
+                for (std::int64_t v = 0; v < vectors; ++v)
+                    Across<T, W>(job, out, group.begin + v).write(samples.data + v * lanes, step, block.count, to);
             }
         }
     });
+}
+
+// The other way round: adds a sample's gradient to the vectors it read from.
+template <int N, int D, class W>
+[[gnu::always_inline]] inline void give_packed(
+    const Combinations<D, W>& taps, int i, const W* gradient, std::int64_t vectors, W* target, std::int64_t to_next) {
+    constexpr int lanes = Lanes<W>::count;
+    const auto* offset = taps.offset.data() + i;
+    const W* weight = taps.weight.data() + i;
+    if constexpr (N > 0) {
+        W kept[N];
+        W* to[N];
+        for (int k = 0; k < N; ++k) kept[k] = weight[k * block_size], to[k] = target + offset[k * block_size];
+        for (std::int64_t v = 0; v < vectors; ++v) {
+            const Vec<W> of_vector = load<Vec<W>>(gradient + v * lanes);
+            for (int k = 0; k < N; ++k)
+                if (kept[k] != 0) store(to[k] + v * to_next, load<Vec<W>>(to[k] + v * to_next) + kept[k] * of_vector);
+        }
+    } else {
+        for (int k = 0; k < taps.count; ++k) {
+            const W of_tap = weight[k * block_size];
+            if (of_tap == 0) continue;
+            W* to = target + offset[k * block_size];
+            for (std::int64_t v = 0; v < vectors; ++v, to += to_next)
+                store(to, load<Vec<W>>(to) + of_tap * load<Vec<W>>(gradient + v * lanes));
+        }
+    }
 }
 
 template <int N, int D, class W>
 void scatter_packed(const Job& job, const Plane& grad_out, const Plane& grad_image) {
     constexpr int lanes = Lanes<W>::count;
     const Groups<D, W> groups(job, job.images * vectors_of<W>(job) / job.threads);
-    const auto prepare = [&] { return Pack<D, W, W>(job, groups.deepest()); };
-    parallel_for(job.images * groups.count(), job.threads, prepare, [&](std::int64_t item, Pack<D, W, W>& pack) {
+    const auto prepare = [&] { return Desk<D, W, W>(job, groups.deepest()); };
+    parallel_for(job.images * groups.count(), job.threads, prepare, [&](std::int64_t item, Desk<D, W, W>& desk) {
         const std::int64_t n = item / groups.count();
         const Group group = groups.at(item % groups.count());
-        pack.clear();
+        auto& [pack, taps, block, samples, step] = desk;
+        pack.lines.clear();
         const Axes<D, W> axes(job, pack.stride);
-        Combinations<D, W> taps(job.mode);
-        Block<D, W> block;
+        const std::int64_t to_next = pack.pixels * lanes, vectors = group.end - group.begin;
         for (std::int64_t map = n * job.maps; map < (n + 1) * job.maps; ++map) {
+            const W* of_map = static_cast<const W*>(grad_out.data) + map * grad_out.batch_stride;
+            fetch_group<W, W>(job, grad_out, of_map, job.samples, group);
             for (std::int64_t index = 0; index < blocks_of(job); ++index) {
                 locate<D, W>(job, map, index, block);
                 taps.template find<false>(job, axes, block, pack.stride, 0, job.in_size[D - 1]);
-                const W* from = static_cast<const W*>(grad_out.data) + map * grad_out.batch_stride +
-                                block.begin * grad_out.stride[0];
-                for (std::int64_t v = group.begin; v < group.end; ++v) {
-                    const Across<W, W> across(job, grad_out, v);
-                    W* target = pack.vector(v - group.begin);
-                    for (int at = 0; at < block.count; at += lanes) {
-                        const int count = lanes_left<W>(block.count, at);
-                        Vec<W> gradient[lanes];
-                        across.read(from + at * grad_out.stride[0], count, gradient);
-                        for (int i = 0; i < count; ++i)
-                            for (int k = 0; k < (N ? N : taps.count); ++k) {
-                                const auto place = static_cast<std::size_t>(k * block_size + at + i);
-                                if (taps.weight[place] == 0) continue;
-                                W* to = target + taps.offset[place];
-                                store(to, load<Vec<W>>(to) + taps.weight[place] * gradient[i]);
-                            }
-                    }
+                const W* from = of_map + block.begin * grad_out.stride[0];
+                for (std::int64_t v = 0; v < vectors; ++v)
+                    Across<W, W>(job, grad_out, group.begin + v)
+                        .read(from, block.count, samples.data + v * lanes, step);
+                for (int i = 0; i < block.count; ++i) {
+                    give_packed<N>(taps, i, desk.sample(i), vectors, pack.data, to_next);
                 }
             }
         }
@@ -320,24 +368,43 @@ void scatter_packed(const Job& job, const Plane& grad_out, const Plane& grad_ima
     });
 }
 
-// For each sample of a block, a vector of channels' products of the gradient with the slopes along each axis, added to
-// what `sums` holds of other vectors.
+// The slopes of a vector of samples along each axis, times their gradients and summed over the group's channels. The
+// first is the block's `at`th; `gradient` holds the vectors of all `count`, `step` numbers apart, and `background` what
+// each vector is compared with, if that is not zero.
 template <int N, int D, class W>
-inline void add_products(
-    const Combinations<D, W>& taps, const Block<D, W>& block, const W* source, Vec<W> background,
-    const Across<W, W>& across, const W* from, std::int64_t stride, Vec<W>* sums) {
-    constexpr int lanes = Lanes<W>::count;
-    for (int at = 0; at < block.count; at += lanes) {
-        Vec<W> gradient[lanes];
-        across.read(from + at * stride, lanes_left<W>(block.count, at), gradient);
-        for (int i = 0; i < lanes; ++i) {
-            Vec<W> slope[D] = {};
-            for (int k = 0; k < (N ? N : taps.count); ++k) {
-                const auto place = static_cast<std::size_t>(k * block_size + at + i);
-                const Vec<W> value = load<Vec<W>>(source + taps.offset[place]) - background;
-                for (int d = 0; d < D; ++d) slope[d] += taps.slope[d][place] * value;
+[[gnu::always_inline]] inline void slopes_packed(
+    const Combinations<D, W>& taps, int at, int count, const W* source, std::int64_t to_next, const W* background,
+    const W* gradient, std::int64_t step, std::int64_t vectors, Vec<W>* slope) {
+    constexpr int lanes = Lanes<W>::count, together = N ? N : 1;
+    Vec<W> products[together][lanes], behind{};
+    for (int k = 0; k < together; ++k)
+        for (int i = count; i < lanes; ++i) products[k][i] = Vec<W>{};
+    if (background) {
+        for (int i = 0; i < count; ++i) {
+            Vec<W> product{};
+            for (std::int64_t c = 0; c < vectors * lanes; c += lanes)
+                product += load<Vec<W>>(gradient + i * step + c) * load<Vec<W>>(background + c);
+            products[0][i] = product;
+        }
+        behind = sums<W>(products[0]);
+    }
+    for (int d = 0; d < D; ++d) slope[d] = Vec<W>{};
+    for (int first = 0; first < taps.count; first += together) {
+        for (int i = 0; i < count; ++i) {
+            Vec<W> product[together] = {};
+            const W* from[together];
+            for (int k = 0; k < together; ++k)
+                from[k] = source + taps.offset[static_cast<std::size_t>((first + k) * block_size + at + i)];
+            for (std::int64_t v = 0; v < vectors; ++v) {
+                const Vec<W> of_vector = load<Vec<W>>(gradient + i * step + v * lanes);
+                for (int k = 0; k < together; ++k) product[k] += of_vector * load<Vec<W>>(from[k] + v * to_next);
             }
-            for (int d = 0; d < D; ++d) sums[d * block_size + at + i] += slope[d] * gradient[i];
+            for (int k = 0; k < together; ++k) products[k][i] = product[k];
+        }
+        for (int k = 0; k < together; ++k) {
+            const Vec<W> seen = sums<W>(products[k]) - behind;
+            for (int d = 0; d < D; ++d)
+                slope[d] += load<Vec<W>>(&taps.slope[d][static_cast<std::size_t>((first + k) * block_size + at)]) * seen;
         }
     }
 }
@@ -349,50 +416,49 @@ void points_packed(const Job& job, const Plane& image, const Plane& grad_out, vo
     const Groups<D, W> groups(job, vectors_of<W>(job));
     const Background<W> background(job);
     std::vector<MatrixGradient<D>> result(job.grid ? 0 : static_cast<std::size_t>(maps));
-    const auto prepare = [&] { return Pack<D, T, W>(job, groups.deepest()); };
-    parallel_for(job.images, job.threads, prepare, [&](std::int64_t n, Pack<D, T, W>& pack) {
+    const auto prepare = [&] { return Desk<D, T, W>(job, groups.deepest(), true); };
+    parallel_for(job.images, job.threads, prepare, [&](std::int64_t n, Desk<D, T, W>& desk) {
+        auto& [pack, taps, block, samples, step] = desk;
         const Axes<D, W> axes(job, pack.stride);
-        Combinations<D, W> taps(job.mode, true);
-        Block<D, W> block;
-        std::vector<Vec<W>> products(static_cast<std::size_t>(D * block_size));
         // Of every sample, summed over the channels.
         std::vector<Vec<W>> slopes(static_cast<std::size_t>(job.maps * blocks * (block_size / lanes) * D));
         for (std::int64_t index_of_group = 0; index_of_group < groups.count(); ++index_of_group) {
             const Group group = groups.at(index_of_group);
+            const std::int64_t to_next = pack.pixels * lanes, vectors = group.end - group.begin;
             pack.read(job, image, static_cast<const T*>(image.data) + n * image.batch_stride, group);
-            Vec<W>* sums = slopes.data();
+            Vec<W>* of_samples = slopes.data();
             for (std::int64_t map = n * job.maps; map < (n + 1) * job.maps; ++map) {
-                for (std::int64_t index = 0; index < blocks; ++index, sums += block_size / lanes * D) {
+                const W* of_map = static_cast<const W*>(grad_out.data) + map * grad_out.batch_stride;
+                fetch_group<W, W>(job, grad_out, of_map, job.samples, group);
+                for (std::int64_t index = 0; index < blocks; ++index, of_samples += block_size / lanes * D) {
                     locate<D, W>(job, map, index, block);
                     taps.template find<true>(job, axes, block, pack.stride, 0, job.in_size[D - 1]);
-                    const W* from = static_cast<const W*>(grad_out.data) + map * grad_out.batch_stride +
-                                    block.begin * grad_out.stride[0];
-                    std::fill(products.begin(), products.end(), Vec<W>{});
-                    for (std::int64_t v = group.begin; v < group.end; ++v)
-                        add_products<N, D, W>(
-                            taps, block, pack.vector(v - group.begin), background.of(v), {job, grad_out, v}, from,
-                            grad_out.stride[0], products.data());
-                    for (int at = 0; at < block.count; at += lanes)
-                        for (int d = 0; d < D; ++d) {
-                            Vec<W>* of_group = &products[static_cast<std::size_t>(d * block_size + at)];
-                            transpose<W>(of_group);
-                            for (int c = 0; c < lanes; ++c) sums[at / lanes * D + d] += of_group[c];
-                        }
+                    const W* from = of_map + block.begin * grad_out.stride[0];
+                    for (std::int64_t v = 0; v < vectors; ++v)
+                        Across<W, W>(job, grad_out, group.begin + v)
+                            .read(from, block.count, samples.data + v * lanes, step);
+                    for (int at = 0; at < block.count; at += lanes) {
+                        Vec<W> slope[D];
+                        slopes_packed<N, D, W>(
+                            taps, at, lanes_left<W>(block.count, at), pack.data, to_next, background.from(group.begin),
+                            desk.sample(at), step, vectors, slope);
+                        for (int d = 0; d < D; ++d) of_samples[at / lanes * D + d] += slope[d];
+                    }
                 }
             }
         }
-        const Vec<W>* sums = slopes.data();
+        const Vec<W>* of_samples = slopes.data();
         for (std::int64_t map = n * job.maps; map < (n + 1) * job.maps; ++map) {
             MatrixGradient<D> total;
             for (std::int64_t index = 0; index < blocks; ++index) {
                 locate<D, W>(job, map, index, block);
                 SlopeSums<D, W> of_block;
-                for (int at = 0; at < block_size; at += lanes, sums += D) {
+                for (int at = 0; at < block_size; at += lanes, of_samples += D) {
                     if (at >= block.count) continue;
                     if (job.grid)
-                        put_slopes<D, W>(job, map, block, at, sums, grad_points);
+                        put_slopes<D, W>(job, map, block, at, of_samples, grad_points);
                     else
-                        of_block.add(job, map, block, at, sums);
+                        of_block.add(job, map, block, at, of_samples);
                 }
                 of_block.flush(job, total);
             }
