@@ -8,7 +8,8 @@
 namespace unwarp {
 namespace UNWARP_ISA {
 
-template <int D, class W>
+// Where all cells are COMPLETE, the two weights along each axis add up to one, and the first is not kept.
+template <int D, class W, bool COMPLETE = false>
 struct Cells {
     using Index = typename Lanes<W>::Index;
     alignas(64) Index offset[block_size];
@@ -24,7 +25,7 @@ struct Cells {
             if (!find(at, cell)) break;
             store(&offset[at], cell.offset);
             for (int d = 0; d < D; ++d) {
-                store(&low[d][at], cell.low[d]);
+                if constexpr (!COMPLETE) store(&low[d][at], cell.low[d]);
                 store(&high[d][at], cell.high[d]);
             }
             within[at / Lanes<W>::count] = cell.within;
@@ -37,9 +38,14 @@ struct Cells {
         return at;
     }
 
+    [[gnu::always_inline]] Vec<W> low_of(int d, int at) const {
+        if constexpr (COMPLETE) return 1 - load<Vec<W>>(&high[d][at]);
+        return load<Vec<W>>(&low[d][at]);
+    }
+
     [[gnu::always_inline]] Vec<W> inside(int at) const {
-        Vec<W> product = load<Vec<W>>(&low[0][at]) + load<Vec<W>>(&high[0][at]);
-        for (int d = 1; d < D; ++d) product *= load<Vec<W>>(&low[d][at]) + load<Vec<W>>(&high[d][at]);
+        Vec<W> product = low_of(0, at) + load<Vec<W>>(&high[0][at]);
+        for (int d = 1; d < D; ++d) product *= low_of(d, at) + load<Vec<W>>(&high[d][at]);
         return product;
     }
 };
@@ -88,14 +94,14 @@ template <int CHANNELS, int D>
     }
 }
 
-template <int A, int D, class W>
-[[gnu::always_inline]] inline Vec<W> blend(const Vec<W>* corner, const Cells<D, W>& cells, int at) {
+template <int A, int D, class W, class C>
+[[gnu::always_inline]] inline Vec<W> blend(const Vec<W>* corner, const C& cells, int at) {
     if constexpr (A < 0) {
         return *corner;
     } else {
         const Vec<W> low = blend<A - 1, D, W>(corner, cells, at);
         const Vec<W> high = blend<A - 1, D, W>(corner + (1 << A), cells, at);
-        return low * load<Vec<W>>(&cells.low[A][at]) + high * load<Vec<W>>(&cells.high[A][at]);
+        return low * cells.low_of(A, at) + high * load<Vec<W>>(&cells.high[A][at]);
     }
 }
 
@@ -106,15 +112,15 @@ struct Tangent {
     Vec<W> slope[D];
 };
 
-template <bool WITHIN, int A, int D, class W>
-[[gnu::always_inline]] inline Tangent<D, W> blend_slopes(const Vec<W>* corner, const Cells<D, W>& cells, int at) {
+template <bool WITHIN, int A, int D, class W, class C>
+[[gnu::always_inline]] inline Tangent<D, W> blend_slopes(const Vec<W>* corner, const C& cells, int at) {
     Tangent<D, W> result;
     if constexpr (A < 0) {
         result.value = *corner;
     } else {
         const auto first = blend_slopes<WITHIN, A - 1, D, W>(corner, cells, at);
         const auto second = blend_slopes<WITHIN, A - 1, D, W>(corner + (1 << A), cells, at);
-        const Vec<W> low = load<Vec<W>>(&cells.low[A][at]), high = load<Vec<W>>(&cells.high[A][at]);
+        const Vec<W> low = cells.low_of(A, at), high = load<Vec<W>>(&cells.high[A][at]);
         result.value = first.value * low + second.value * high;
         if constexpr (WITHIN)
             result.slope[A] = second.value - first.value;
@@ -126,8 +132,8 @@ template <bool WITHIN, int A, int D, class W>
     return result;
 }
 
-template <int D, class W>
-[[gnu::always_inline]] inline Tangent<D, W> blend_slopes(const Vec<W>* corner, const Cells<D, W>& cells, int at) {
+template <int D, class W, class C>
+[[gnu::always_inline]] inline Tangent<D, W> blend_slopes(const Vec<W>* corner, const C& cells, int at) {
     return cells.within[at / Lanes<W>::count] ? blend_slopes<true, D - 1, D, W>(corner, cells, at)
                                               : blend_slopes<false, D - 1, D, W>(corner, cells, at);
 }
@@ -153,9 +159,9 @@ template <int D, class T, class W, class Work>
 }
 
 // What lies in the cells of samples `begin` to `end`: calls `put(at, channel, values)` for each group.
-template <int D, class T, class W, class Put>
+template <int D, class T, class W, class C, class Put>
 [[gnu::always_inline]] inline void read_cells(
-    const Planes<T>& planes, const Cells<D, W>& cells, int begin, int end, const Put& put) {
+    const Planes<T>& planes, const C& cells, int begin, int end, const Put& put) {
     // Copies: what is stored could be anything's, for all that the compiler knows.
     const std::int64_t channels = planes.channels;
     const double* const fill = planes.fill;
@@ -188,9 +194,9 @@ template <int D, class T, class W, class Put>
 
 // Gradients of the places of samples `begin` to `end`, along each axis in pixels, summed over the channels: calls
 // `put(at, slopes)` for each group; `given(at, channel)` has the gradients of its values.
-template <int D, class T, class W, class Given, class Put>
+template <int D, class T, class W, class C, class Given, class Put>
 [[gnu::always_inline]] inline void slopes_of_cells(
-    const Planes<T>& planes, const Cells<D, W>& cells, int begin, int end, const Given& given, const Put& put) {
+    const Planes<T>& planes, const C& cells, int begin, int end, const Given& given, const Put& put) {
     const T* const first = planes.first;
     const std::int64_t channels = planes.channels, to_next = planes.to_next;
     std::int64_t step[D];

@@ -167,38 +167,42 @@ struct Matrix {
     }
 };
 
-// Points of a grid usually lie coordinate by coordinate; a block wants them axis by axis.
-template <int D, class P, class W>
-inline void take_points(const Job& job, const P* points, int padded, Block<D, W>& block) {
-    constexpr int lanes = Lanes<W>::count;
-    const std::int64_t step = job.planar_grid ? 1 : D, to_axis = job.planar_grid ? job.samples : 1;
-    points += block.begin * step;
-    const int whole = block.count / lanes * lanes;
-    for (int i = 0; i < whole; i += lanes) {
-        if (step == 1) {
-            for (int d = 0; d < D; ++d)
-                store(&block.position[d][i], load_some<P, W>(points + i + d * to_axis, 1, lanes));
-        } else {
-            Vec<W> axes[D];
-            load_apart<D, P, W>(points + i * D, axes);
-            for (int d = 0; d < D; ++d) store(&block.position[d][i], axes[d]);
-        }
-    }
-    for (int i = whole; i < padded; ++i)
-        for (int d = 0; d < D; ++d)
-            block.position[d][i] =
-                static_cast<W>(points[(i < block.count ? i : block.count - 1) * step + d * to_axis]);
-}
-
-// From a normalised coordinate of a grid to a position along axis d.
+// From a normalised coordinate of a grid to a position along an axis of so many pixels.
 template <class W>
-inline Vec<W> position_of(const Job& job, int d, Vec<W> point) {
-    const W extent = W(job.in_size[d]);
+[[gnu::always_inline]] inline Vec<W> position_of(W extent, Vec<W> point) {
     const Vec<W> position = (point * extent + (extent - 1)) / 2;
     // Finite points may lie too far to be told in pixels; they are far outside, not unknown.
     const Vec<W> limit = splat<W>(W(1e37));
     const Vec<W> bounded = max(min(position, limit), -limit);
     return (point - point) == 0 ? bounded : point - point;
+}
+
+// Points of a grid usually lie coordinate by coordinate; a block wants their positions axis by axis.
+template <int D, class P, class W>
+inline void take_points(const Job& job, const P* points, int padded, Block<D, W>& block) {
+    constexpr int lanes = Lanes<W>::count;
+    const std::int64_t step = job.planar_grid ? 1 : D, to_axis = job.planar_grid ? job.samples : 1;
+    W extent[D];
+    for (int d = 0; d < D; ++d) extent[d] = W(job.in_size[d]);
+    points += block.begin * step;
+    const int whole = block.count / lanes * lanes;
+    for (int i = 0; i < whole; i += lanes) {
+        Vec<W> axes[D];
+        if (step == 1)
+            for (int d = 0; d < D; ++d) axes[d] = load_some<P, W>(points + i + d * to_axis, 1, lanes);
+        else
+            load_apart<D, P, W>(points + i * D, axes);
+        for (int d = 0; d < D; ++d) store(&block.position[d][i], position_of<W>(extent[d], axes[d]));
+    }
+    if (whole == padded) return;
+    for (int d = 0; d < D; ++d) {
+        Vec<W> rest;
+        for (int lane = 0; lane < lanes; ++lane) {
+            const int i = std::min(whole + lane, block.count - 1);
+            rest[lane] = static_cast<W>(points[i * step + d * to_axis]);
+        }
+        store(&block.position[d][whole], position_of<W>(extent[d], rest));
+    }
 }
 
 // Positions of a block of samples, from their output coordinates.
@@ -248,9 +252,6 @@ void locate(
         take_points<D, double, W>(job, static_cast<const double*>(job.grid) + map * job.grid_stride, padded, block);
     else
         take_points<D, float, W>(job, static_cast<const float*>(job.grid) + map * job.grid_stride, padded, block);
-    for (int d = 0; d < D; ++d)
-        for (int i = 0; i < padded; i += lanes)
-            store(&block.position[d][i], position_of<W>(job, d, load<Vec<W>>(&block.position[d][i])));
 }
 
 }  // namespace UNWARP_ISA

@@ -75,7 +75,7 @@ struct Margin {
     Planes<W> planes(const Job& job) const { return {pixels, job.channels, channel_stride, stride, nullptr}; }
 
     // A coordinate that is not a number is behind the last pixel.
-    void find(const Block<D, W>& block, Cells<D, W>& cells) const {
+    void find(const Block<D, W>& block, Cells<D, W, true>& cells) const {
         // Copies: what is stored could be anything's, for all that the compiler knows.
         Vec<W> limit[D], tolerance[D];
         Int<W> step[D];
@@ -119,7 +119,7 @@ void forward_margin(const Job& job, const Plane& image, const Plane& out) {
         T* target = static_cast<T*>(out.data) + map * out.batch_stride;
         const std::int64_t stride = out.stride[0], to_next = out.channel_stride;
         Block<D, W> block;
-        Cells<D, W> cells;
+        Cells<D, W, true> cells;
         for (std::int64_t index = 0; index < blocks_of(job); ++index) {
             locate<D, W>(job, map, index, block, &margin.outputs);
             margin.find(block, cells);
@@ -143,7 +143,7 @@ void points_margin(const Job& job, const Plane& image, const Plane& grad_out, vo
         const W* gradient = static_cast<const W*>(grad_out.data) + map * grad_out.batch_stride;
         const std::int64_t stride = grad_out.stride[0], to_next = grad_out.channel_stride;
         Block<D, W> block;
-        Cells<D, W> cells;
+        Cells<D, W, true> cells;
         MatrixGradient<D> total;
         for (std::int64_t index = 0; index < blocks_of(job); ++index) {
             locate<D, W>(job, map, index, block, &margin.outputs);
