@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.dlpack import to_dlpack
 
 from unwarp.sampling.modes import MODES, PADDINGS
 
@@ -73,7 +72,7 @@ def read(
         return out
     wide = computing_dtype(image, coordinates) == torch.float64
     how = (linear, MODES.index(mode), _codes(padding), _values(fill, image.shape[1]), wide, _threads(out))
-    _kernels.forward(to_dlpack(image.detach()), to_dlpack(out), _points(coordinates, linear), *how)
+    _kernels.forward(torch.to_dlpack(image.detach()), torch.to_dlpack(out), _points(coordinates, linear), *how)
     return out
 
 
@@ -93,7 +92,7 @@ def grad_image(
     result = _fresh(torch.empty_like(like, dtype=dtype, memory_format=beside))
     how = (linear, MODES.index(mode), _codes(padding), _threads(grad_out))
     gradient = _even(grad_out.detach().to(dtype), beside)
-    _kernels.backward_image(to_dlpack(gradient), to_dlpack(result), _points(coordinates, linear), *how)
+    _kernels.backward_image(torch.to_dlpack(gradient), torch.to_dlpack(result), _points(coordinates, linear), *how)
     return result.to(like.dtype)
 
 
@@ -113,7 +112,12 @@ def grad_coordinates(
     result = _fresh(torch.empty_like(coordinates, memory_format=torch.contiguous_format))
     how = (linear, MODES.index(mode), _codes(padding), _values(fill, image.shape[1]), _threads(grad_out))
     gradient = _even(grad_out.detach().to(dtype), layout(image))
-    arrays = (to_dlpack(image.detach()), to_dlpack(gradient), _points(coordinates, linear), to_dlpack(result))
+    arrays = (
+        torch.to_dlpack(image.detach()),
+        torch.to_dlpack(gradient),
+        _points(coordinates, linear),
+        torch.to_dlpack(result),
+    )
     _kernels.backward_points(*arrays, *how)
     return result
 
@@ -121,7 +125,7 @@ def grad_coordinates(
 def _fresh(result: Tensor) -> Tensor:
     """A tensor whose memory nobody has touched yet, and soon will."""
     if result.nbytes >= _LARGE:
-        _kernels.use_large_pages(to_dlpack(result))
+        _kernels.use_large_pages(torch.to_dlpack(result))
     return result
 
 
@@ -130,8 +134,8 @@ def _points(coordinates: Tensor, linear: bool) -> Any:
     # A grid may be shared by all maps (stride 0), but its points lie side by side: whole ones, or all x before all y.
     first = coordinates[:1]
     if linear or first.is_contiguous() or (first.ndim == 3 and first.transpose(1, 2).is_contiguous()):
-        return to_dlpack(coordinates)
-    return to_dlpack(coordinates.contiguous())
+        return torch.to_dlpack(coordinates)
+    return torch.to_dlpack(coordinates.contiguous())
 
 
 def _even(gradient: Tensor, beside: torch.memory_format) -> Tensor:
