@@ -72,7 +72,8 @@ void backward_points(const Job& job, const Plane& image, const Plane& grad_out, 
                 if (job.footprints)
                     points_footprints<ndim, T, W>(job, image, grad_out, grad_points);
                 else if (std::is_same_v<T, W> && side_by_side<W>(job, image, grad_out))
-                    points_last<ndim, W>(job, image, grad_out, grad_points);
+                    with_taps<ndim>(
+                        job, [&](auto taps) { points_last<taps, ndim, W>(job, image, grad_out, grad_points); });
                 else if (wants_margin<ndim>(job))
                     points_margin<ndim, T, W>(job, image, grad_out, grad_points);
                 else if (!packs<ndim, W>(job, job.images))

@@ -3,8 +3,8 @@
 #pragma once
 
 #include "clear.h"
-#include "combinations.h"
 #include "reduce.h"
+#include "vectors.h"
 
 namespace unwarp {
 namespace UNWARP_ISA {
@@ -14,12 +14,10 @@ inline bool side_by_side(const Job& job, const Plane& first, const Plane& second
     return first.channel_stride == 1 && second.channel_stride == 1 && job.channels >= Lanes<W>::count;
 }
 
-// Calls `work` with the first of each vector of channels, and how many it holds.
-template <class W, class Work>
-[[gnu::always_inline]] inline void for_channels(std::int64_t begin, std::int64_t end, const Work& work) {
-    constexpr int lanes = Lanes<W>::count;
-    for (; begin + lanes <= end; begin += lanes) work(begin, lanes);
-    if (begin < end) work(begin, static_cast<int>(end - begin));
+template <class W>
+inline Vectors side_by_side_vectors(std::int64_t channels) {
+    constexpr std::int64_t lanes = Lanes<W>::count;
+    return {channels / lanes, static_cast<int>(channels % lanes), lanes};
 }
 
 template <class W>
@@ -30,6 +28,7 @@ inline std::vector<W> background_of(const Job& job) {
 // N taps where that is known when compiling, else 0.
 template <int N, int D, class W>
 void forward_last(const Job& job, const Plane& image, const Plane& out) {
+    const Vectors vectors = side_by_side_vectors<W>(job.channels);
     const std::int64_t pieces = pieces_of(job);
     const std::vector<W> background = background_of<W>(job);
     const auto prepare = [&] { return Combinations<D, W>(job.mode); };
@@ -42,21 +41,12 @@ void forward_last(const Job& job, const Plane& image, const Plane& out) {
         for_blocks(job, item % pieces, [&](std::int64_t index) {
             locate<D, W>(job, map, index, block);
             taps.template find<false>(job, axes, block, image.stride, 0, job.in_size[D - 1]);
-            const int count = N ? N : taps.count;
             for (int i = 0; i < block.count; ++i) {
-                const auto* offset = taps.offset.data() + i;
-                const W* weight = taps.weight.data() + i;
-                W outside = 1;
-                if (job.fill)
-                    for (int k = 0; k < count; ++k) outside -= weight[k * block_size];
                 W* to = target + (block.begin + i) * out.stride[0];
-                for_channels<W>(0, job.channels, [&](std::int64_t c, int some) {
-                    Vec<W> total{};
-                    for (int k = 0; k < count; ++k)
-                        total += weight[k * block_size] * load_some<W, W>(source + offset[k * block_size] + c, 1, some);
-                    if (job.fill) total += outside * load_some<W, W>(background.data() + c, 1, some);
-                    store_some<W, W>(to + c, 1, total, some);
-                });
+                read_vectors<N>(taps, i, source, vectors, to);
+                if (!job.fill) continue;
+                const W outside = 1 - weight_of(taps, i);
+                for (std::int64_t c = 0; c < job.channels; ++c) to[c] += outside * background[static_cast<std::size_t>(c)];
             }
         });
     });
@@ -72,6 +62,7 @@ void scatter_last(const Job& job, const Plane& grad_out, const Plane& grad_image
     parallel_for(job.images * groups, job.threads, prepare, [&](std::int64_t item, Combinations<D, W>& taps) {
         const std::int64_t n = item / groups, first = item % groups * width;
         const std::int64_t end = std::min(first + width, job.channels);
+        const Vectors vectors = side_by_side_vectors<W>(end - first);
         W* image = static_cast<W*>(grad_image.data) + n * grad_image.batch_stride;
         clear<D, W>(job, grad_image, image, 0, job.in_size[D - 1], first, end);
         const Axes<D, W> axes(job, grad_image.stride);
@@ -83,26 +74,18 @@ void scatter_last(const Job& job, const Plane& grad_out, const Plane& grad_image
                 taps.template find<false>(job, axes, block, grad_image.stride, 0, job.in_size[D - 1]);
                 for (int i = 0; i < block.count; ++i) {
                     const W* from = gradient + (block.begin + i) * grad_out.stride[0];
-                    for (int k = 0; k < (N ? N : taps.count); ++k) {
-                        const auto place = static_cast<std::size_t>(k * block_size + i);
-                        const W weight = taps.weight[place];
-                        if (weight == 0) continue;
-                        W* to = image + taps.offset[place];
-                        for_channels<W>(first, end, [&](std::int64_t c, int some) {
-                            const Vec<W> before = load_some<W, W>(to + c, 1, some);
-                            store_some<W, W>(to + c, 1, before + weight * load_some<W, W>(from + c, 1, some), some);
-                        });
-                    }
+                    give_vectors<N>(taps, i, from + first, image + first, vectors);
                 }
             }
         }
     });
 }
 
-template <int D, class W>
+template <int N, int D, class W>
 void points_last(const Job& job, const Plane& image, const Plane& grad_out, void* grad_points) {
     constexpr int lanes = Lanes<W>::count;
     const std::int64_t pieces = pieces_of(job), maps = job.images * job.maps;
+    const Vectors vectors = side_by_side_vectors<W>(job.channels);
     const std::vector<W> background = background_of<W>(job);
     std::vector<MatrixGradient<D>> partial(job.grid ? 0 : static_cast<std::size_t>(maps * pieces));
     const auto prepare = [&] { return Combinations<D, W>(job.mode, true); };
@@ -113,30 +96,16 @@ void points_last(const Job& job, const Plane& image, const Plane& grad_out, void
         const Axes<D, W> axes(job, image.stride);
         Block<D, W> block;
         MatrixGradient<D> total;
-        // Of a pixel, or the background, with the gradient of a sample: summed over the channels.
-        const auto product = [&](const W* g, const W* values) {
-            Vec<W> products{};
-            for_channels<W>(0, job.channels, [&](std::int64_t c, int some) {
-                products += load_some<W, W>(g + c, 1, some) * load_some<W, W>(values + c, 1, some);
-            });
-            return sum<W>(products);
-        };
         for_blocks(job, item % pieces, [&](std::int64_t index) {
             locate<D, W>(job, map, index, block);
             taps.template find<true>(job, axes, block, image.stride, 0, job.in_size[D - 1]);
             SlopeSums<D, W> sums;
             for (int at = 0; at < block.count; at += lanes) {
-                const int count = lanes_left<W>(block.count, at);
-                Vec<W> slope[D] = {};
-                for (int i = 0; i < count; ++i) {
-                    const W* g = gradient + (block.begin + at + i) * grad_out.stride[0];
-                    const W behind = job.fill ? product(g, background.data()) : W(0);
-                    for (int k = 0; k < taps.count; ++k) {
-                        const auto place = static_cast<std::size_t>(k * block_size + at + i);
-                        const W value = product(g, source + taps.offset[place]) - behind;
-                        for (int d = 0; d < D; ++d) slope[d][i] += taps.slope[d][place] * value;
-                    }
-                }
+                const std::int64_t step = grad_out.stride[0];
+                Vec<W> slope[D];
+                slopes_of_vectors<N, D, W>(
+                    taps, at, lanes_left<W>(block.count, at), source, vectors, job.fill ? background.data() : nullptr,
+                    gradient + (block.begin + at) * step, step, slope);
                 if (job.grid)
                     put_slopes<D, W>(job, map, block, at, slope, grad_points);
                 else

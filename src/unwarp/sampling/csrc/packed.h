@@ -1,10 +1,10 @@
 // Kernels for many channels: they are copied into vectors, one per pixel. A tap is one load and no gather.
 #pragma once
 
-#include "combinations.h"
 #include "gather.h"
 #include "reduce.h"
 #include "transpose.h"
+#include "vectors.h"
 
 namespace unwarp {
 namespace UNWARP_ISA {
@@ -241,41 +241,7 @@ struct Desk {
     W* sample(int i) const { return samples.data + i * step; }
 };
 
-template <int D, class W>
-inline W weight_of(const Combinations<D, W>& taps, int i) {
-    W total = 0;
-    for (int k = 0; k < taps.count; ++k) total += taps.weight[static_cast<std::size_t>(k * block_size + i)];
-    return total;
-}
-
-// Reads one sample, which is located in `taps`: its vectors, from pixels `to_next` numbers apart. N is the number of taps
-// where that is known when compiling, else 0.
-template <int N, int D, class W>
-[[gnu::always_inline]] inline void read_packed(
-    const Combinations<D, W>& taps, int i, const W* source, std::int64_t to_next, std::int64_t vectors, W* sample) {
-    constexpr int lanes = Lanes<W>::count;
-    const auto* offset = taps.offset.data() + i;
-    const W* weight = taps.weight.data() + i;
-    if constexpr (N > 0) {
-        // Kept in registers, which what is stored cannot change.
-        Vec<W> kept[N];
-        const W* from[N];
-        for (int k = 0; k < N; ++k) kept[k] = splat<W>(weight[k * block_size]), from[k] = source + offset[k * block_size];
-        for (std::int64_t v = 0; v < vectors; ++v) {
-            Vec<W> total{};
-            for (int k = 0; k < N; ++k) total += kept[k] * load<Vec<W>>(from[k] + v * to_next);
-            store(sample + v * lanes, total);
-        }
-    } else {
-        for (std::int64_t v = 0; v < vectors; ++v, source += to_next) {
-            Vec<W> total{};
-            for (int k = 0; k < taps.count; ++k)
-                total += weight[k * block_size] * load<Vec<W>>(source + offset[k * block_size]);
-            store(sample + v * lanes, total);
-        }
-    }
-}
-
+// N is the number of taps where that is known when compiling, else 0.
 template <int N, int D, class T, class W>
 void forward_packed(const Job& job, const Plane& image, const Plane& out) {
     constexpr int lanes = Lanes<W>::count;
@@ -288,7 +254,7 @@ void forward_packed(const Job& job, const Plane& image, const Plane& out) {
         auto& [pack, taps, block, samples, step] = desk;
         pack.read(job, image, static_cast<const T*>(image.data) + n * image.batch_stride, group);
         const Axes<D, W> axes(job, pack.stride);
-        const std::int64_t to_next = pack.pixels * lanes, vectors = group.end - group.begin;
+        const Vectors vectors{group.end - group.begin, 0, pack.pixels * lanes};
         for (std::int64_t map = n * job.maps; map < (n + 1) * job.maps; ++map) {
             for (std::int64_t index = 0; index < blocks_of(job); ++index) {
                 locate<D, W>(job, map, index, block);
@@ -296,45 +262,18 @@ void forward_packed(const Job& job, const Plane& image, const Plane& out) {
                 T* to = static_cast<T*>(out.data) + map * out.batch_stride + block.begin * out.stride[0];
                 for (int i = 0; i < block.count; ++i) {
                     W* sample = desk.sample(i);
-                    read_packed<N>(taps, i, pack.data, to_next, vectors, sample);
+                    read_vectors<N>(taps, i, pack.data, vectors, sample);
                     if (!job.fill) continue;
                     const W outside = 1 - weight_of(taps, i);
                     const W* behind = background.from(group.begin);
-                    for (std::int64_t c = 0; c < vectors * lanes; c += lanes)
+                    for (std::int64_t c = 0; c < vectors.count * lanes; c += lanes)
                         store(sample + c, load<Vec<W>>(sample + c) + outside * load<Vec<W>>(behind + c));
                 }
-                for (std::int64_t v = 0; v < vectors; ++v)
+                for (std::int64_t v = 0; v < vectors.count; ++v)
                     Across<T, W>(job, out, group.begin + v).write(samples.data + v * lanes, step, block.count, to);
             }
         }
     });
-}
-
-// The other way round: adds a sample's gradient to the vectors it read from.
-template <int N, int D, class W>
-[[gnu::always_inline]] inline void give_packed(
-    const Combinations<D, W>& taps, int i, const W* gradient, std::int64_t vectors, W* target, std::int64_t to_next) {
-    constexpr int lanes = Lanes<W>::count;
-    const auto* offset = taps.offset.data() + i;
-    const W* weight = taps.weight.data() + i;
-    if constexpr (N > 0) {
-        W kept[N];
-        W* to[N];
-        for (int k = 0; k < N; ++k) kept[k] = weight[k * block_size], to[k] = target + offset[k * block_size];
-        for (std::int64_t v = 0; v < vectors; ++v) {
-            const Vec<W> of_vector = load<Vec<W>>(gradient + v * lanes);
-            for (int k = 0; k < N; ++k)
-                if (kept[k] != 0) store(to[k] + v * to_next, load<Vec<W>>(to[k] + v * to_next) + kept[k] * of_vector);
-        }
-    } else {
-        for (int k = 0; k < taps.count; ++k) {
-            const W of_tap = weight[k * block_size];
-            if (of_tap == 0) continue;
-            W* to = target + offset[k * block_size];
-            for (std::int64_t v = 0; v < vectors; ++v, to += to_next)
-                store(to, load<Vec<W>>(to) + of_tap * load<Vec<W>>(gradient + v * lanes));
-        }
-    }
 }
 
 template <int N, int D, class W>
@@ -348,7 +287,7 @@ void scatter_packed(const Job& job, const Plane& grad_out, const Plane& grad_ima
         auto& [pack, taps, block, samples, step] = desk;
         pack.lines.clear();
         const Axes<D, W> axes(job, pack.stride);
-        const std::int64_t to_next = pack.pixels * lanes, vectors = group.end - group.begin;
+        const Vectors vectors{group.end - group.begin, 0, pack.pixels * lanes};
         for (std::int64_t map = n * job.maps; map < (n + 1) * job.maps; ++map) {
             const W* of_map = static_cast<const W*>(grad_out.data) + map * grad_out.batch_stride;
             fetch_group<W, W>(job, grad_out, of_map, job.samples, group);
@@ -356,57 +295,16 @@ void scatter_packed(const Job& job, const Plane& grad_out, const Plane& grad_ima
                 locate<D, W>(job, map, index, block);
                 taps.template find<false>(job, axes, block, pack.stride, 0, job.in_size[D - 1]);
                 const W* from = of_map + block.begin * grad_out.stride[0];
-                for (std::int64_t v = 0; v < vectors; ++v)
+                for (std::int64_t v = 0; v < vectors.count; ++v)
                     Across<W, W>(job, grad_out, group.begin + v)
                         .read(from, block.count, samples.data + v * lanes, step);
                 for (int i = 0; i < block.count; ++i) {
-                    give_packed<N>(taps, i, desk.sample(i), vectors, pack.data, to_next);
+                    give_vectors<N>(taps, i, desk.sample(i), pack.data, vectors);
                 }
             }
         }
         pack.write(job, grad_image, static_cast<W*>(grad_image.data) + n * grad_image.batch_stride, group);
     });
-}
-
-// The slopes of a vector of samples along each axis, times their gradients and summed over the group's channels. The
-// first is the block's `at`th; `gradient` holds the vectors of all `count`, `step` numbers apart, and `background` what
-// each vector is compared with, if that is not zero.
-template <int N, int D, class W>
-[[gnu::always_inline]] inline void slopes_packed(
-    const Combinations<D, W>& taps, int at, int count, const W* source, std::int64_t to_next, const W* background,
-    const W* gradient, std::int64_t step, std::int64_t vectors, Vec<W>* slope) {
-    constexpr int lanes = Lanes<W>::count, together = N ? N : 1;
-    Vec<W> products[together][lanes], behind{};
-    for (int k = 0; k < together; ++k)
-        for (int i = count; i < lanes; ++i) products[k][i] = Vec<W>{};
-    if (background) {
-        for (int i = 0; i < count; ++i) {
-            Vec<W> product{};
-            for (std::int64_t c = 0; c < vectors * lanes; c += lanes)
-                product += load<Vec<W>>(gradient + i * step + c) * load<Vec<W>>(background + c);
-            products[0][i] = product;
-        }
-        behind = sums<W>(products[0]);
-    }
-    for (int d = 0; d < D; ++d) slope[d] = Vec<W>{};
-    for (int first = 0; first < taps.count; first += together) {
-        for (int i = 0; i < count; ++i) {
-            Vec<W> product[together] = {};
-            const W* from[together];
-            for (int k = 0; k < together; ++k)
-                from[k] = source + taps.offset[static_cast<std::size_t>((first + k) * block_size + at + i)];
-            for (std::int64_t v = 0; v < vectors; ++v) {
-                const Vec<W> of_vector = load<Vec<W>>(gradient + i * step + v * lanes);
-                for (int k = 0; k < together; ++k) product[k] += of_vector * load<Vec<W>>(from[k] + v * to_next);
-            }
-            for (int k = 0; k < together; ++k) products[k][i] = product[k];
-        }
-        for (int k = 0; k < together; ++k) {
-            const Vec<W> seen = sums<W>(products[k]) - behind;
-            for (int d = 0; d < D; ++d)
-                slope[d] += load<Vec<W>>(&taps.slope[d][static_cast<std::size_t>((first + k) * block_size + at)]) * seen;
-        }
-    }
 }
 
 template <int N, int D, class T, class W>
@@ -424,7 +322,7 @@ void points_packed(const Job& job, const Plane& image, const Plane& grad_out, vo
         std::vector<Vec<W>> slopes(static_cast<std::size_t>(job.maps * blocks * (block_size / lanes) * D));
         for (std::int64_t index_of_group = 0; index_of_group < groups.count(); ++index_of_group) {
             const Group group = groups.at(index_of_group);
-            const std::int64_t to_next = pack.pixels * lanes, vectors = group.end - group.begin;
+            const Vectors vectors{group.end - group.begin, 0, pack.pixels * lanes};
             pack.read(job, image, static_cast<const T*>(image.data) + n * image.batch_stride, group);
             Vec<W>* of_samples = slopes.data();
             for (std::int64_t map = n * job.maps; map < (n + 1) * job.maps; ++map) {
@@ -434,14 +332,14 @@ void points_packed(const Job& job, const Plane& image, const Plane& grad_out, vo
                     locate<D, W>(job, map, index, block);
                     taps.template find<true>(job, axes, block, pack.stride, 0, job.in_size[D - 1]);
                     const W* from = of_map + block.begin * grad_out.stride[0];
-                    for (std::int64_t v = 0; v < vectors; ++v)
+                    for (std::int64_t v = 0; v < vectors.count; ++v)
                         Across<W, W>(job, grad_out, group.begin + v)
                             .read(from, block.count, samples.data + v * lanes, step);
                     for (int at = 0; at < block.count; at += lanes) {
                         Vec<W> slope[D];
-                        slopes_packed<N, D, W>(
-                            taps, at, lanes_left<W>(block.count, at), pack.data, to_next, background.from(group.begin),
-                            desk.sample(at), step, vectors, slope);
+                        slopes_of_vectors<N, D, W>(
+                            taps, at, lanes_left<W>(block.count, at), pack.data, vectors, background.from(group.begin),
+                            desk.sample(at), step, slope);
                         for (int d = 0; d < D; ++d) of_samples[at / lanes * D + d] += slope[d];
                     }
                 }
