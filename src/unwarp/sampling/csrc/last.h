@@ -20,17 +20,12 @@ inline Vectors side_by_side_vectors(std::int64_t channels) {
     return {channels / lanes, static_cast<int>(channels % lanes), lanes};
 }
 
-template <class W>
-inline std::vector<W> background_of(const Job& job) {
-    return job.fill ? std::vector<W>(job.fill, job.fill + job.channels) : std::vector<W>();
-}
-
 // N taps where that is known when compiling, else 0.
 template <int N, int D, class W>
 void forward_last(const Job& job, const Plane& image, const Plane& out) {
     const Vectors vectors = side_by_side_vectors<W>(job.channels);
     const std::int64_t pieces = pieces_of(job);
-    const std::vector<W> background = background_of<W>(job);
+    const Background<W> background(job);
     const auto prepare = [&] { return Combinations<D, W>(job.mode); };
     parallel_for(job.images * job.maps * pieces, job.threads, prepare, [&](std::int64_t item, Combinations<D, W>& taps) {
         const std::int64_t map = item / pieces;
@@ -44,9 +39,7 @@ void forward_last(const Job& job, const Plane& image, const Plane& out) {
             for (int i = 0; i < block.count; ++i) {
                 W* to = target + (block.begin + i) * out.stride[0];
                 read_vectors<N>(taps, i, source, vectors, to);
-                if (!job.fill) continue;
-                const W outside = 1 - weight_of(taps, i);
-                for (std::int64_t c = 0; c < job.channels; ++c) to[c] += outside * background[static_cast<std::size_t>(c)];
+                if (job.fill) add_background(taps, i, background.from(0), vectors, to);
             }
         });
     });
@@ -86,7 +79,7 @@ void points_last(const Job& job, const Plane& image, const Plane& grad_out, void
     constexpr int lanes = Lanes<W>::count;
     const std::int64_t pieces = pieces_of(job), maps = job.images * job.maps;
     const Vectors vectors = side_by_side_vectors<W>(job.channels);
-    const std::vector<W> background = background_of<W>(job);
+    const Background<W> background(job);
     std::vector<MatrixGradient<D>> partial(job.grid ? 0 : static_cast<std::size_t>(maps * pieces));
     const auto prepare = [&] { return Combinations<D, W>(job.mode, true); };
     parallel_for(maps * pieces, job.threads, prepare, [&](std::int64_t item, Combinations<D, W>& taps) {
@@ -104,7 +97,7 @@ void points_last(const Job& job, const Plane& image, const Plane& grad_out, void
                 const std::int64_t step = grad_out.stride[0];
                 Vec<W> slope[D];
                 slopes_of_vectors<N, D, W>(
-                    taps, at, lanes_left<W>(block.count, at), source, vectors, job.fill ? background.data() : nullptr,
+                    taps, at, lanes_left<W>(block.count, at), source, vectors, background.from(0),
                     gradient + (block.begin + at) * step, step, slope);
                 if (job.grid)
                     put_slopes<D, W>(job, map, block, at, slope, grad_points);

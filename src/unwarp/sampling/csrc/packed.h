@@ -208,23 +208,6 @@ struct Pack {
     }
 };
 
-// The fill of each vector's channels, if there is one.
-template <class W>
-class Background {
-   public:
-    explicit Background(const Job& job) {
-        if (!job.fill) return;
-        fill.assign(job.fill, job.fill + job.channels);
-        fill.resize(static_cast<std::size_t>(vectors_of<W>(job) * Lanes<W>::count));
-    }
-
-    // Of that vector and those that follow it; null without a fill.
-    const W* from(std::int64_t vector) const { return fill.empty() ? nullptr : fill.data() + vector * Lanes<W>::count; }
-
-   private:
-    std::vector<W> fill;
-};
-
 // What one thread keeps of a group: its pixels, and the vectors of a block of samples, those of one sample side by side.
 template <int D, class T, class W>
 struct Desk {
@@ -263,11 +246,7 @@ void forward_packed(const Job& job, const Plane& image, const Plane& out) {
                 for (int i = 0; i < block.count; ++i) {
                     W* sample = desk.sample(i);
                     read_vectors<N>(taps, i, pack.data, vectors, sample);
-                    if (!job.fill) continue;
-                    const W outside = 1 - weight_of(taps, i);
-                    const W* behind = background.from(group.begin);
-                    for (std::int64_t c = 0; c < vectors.count * lanes; c += lanes)
-                        store(sample + c, load<Vec<W>>(sample + c) + outside * load<Vec<W>>(behind + c));
+                    if (job.fill) add_background(taps, i, background.from(group.begin), vectors, sample);
                 }
                 for (std::int64_t v = 0; v < vectors.count; ++v)
                     Across<T, W>(job, out, group.begin + v).write(samples.data + v * lanes, step, block.count, to);
@@ -298,9 +277,7 @@ void scatter_packed(const Job& job, const Plane& grad_out, const Plane& grad_ima
                 for (std::int64_t v = 0; v < vectors.count; ++v)
                     Across<W, W>(job, grad_out, group.begin + v)
                         .read(from, block.count, samples.data + v * lanes, step);
-                for (int i = 0; i < block.count; ++i) {
-                    give_vectors<N>(taps, i, desk.sample(i), pack.data, vectors);
-                }
+                for (int i = 0; i < block.count; ++i) give_vectors<N>(taps, i, desk.sample(i), pack.data, vectors);
             }
         }
         pack.write(job, grad_image, static_cast<W*>(grad_image.data) + n * grad_image.batch_stride, group);

@@ -22,6 +22,33 @@ inline W weight_of(const Combinations<D, W>& taps, int i) {
     return total;
 }
 
+// What each channel shows where there is no image, if there is a fill. Zeros complete the last vector.
+template <class W>
+class Background {
+   public:
+    explicit Background(const Job& job) {
+        constexpr std::int64_t lanes = Lanes<W>::count;
+        if (!job.fill) return;
+        fill.assign(job.fill, job.fill + job.channels);
+        fill.resize(static_cast<std::size_t>((job.channels + lanes - 1) / lanes * lanes));
+    }
+
+    // Of that vector and those that follow it; null without a fill.
+    const W* from(std::int64_t vector) const { return fill.empty() ? nullptr : fill.data() + vector * Lanes<W>::count; }
+
+   private:
+    std::vector<W> fill;
+};
+
+// Adds to a sample what shows as far as its taps read nothing.
+template <int D, class W>
+inline void add_background(
+    const Combinations<D, W>& taps, int i, const W* background, const Vectors& vectors, W* sample) {
+    const W outside = 1 - weight_of(taps, i);
+    const std::int64_t channels = vectors.count * Lanes<W>::count + vectors.rest;
+    for (std::int64_t c = 0; c < channels; ++c) sample[c] += outside * background[c];
+}
+
 // Reads one sample, which is located in `taps`. N is the number of taps where that is known when compiling, else 0.
 template <int N, int D, class W>
 [[gnu::always_inline]] inline void read_vectors(
