@@ -12,10 +12,8 @@ CLASSES = ("001.Albatross", "002.Ani", "003.Auklet")
 PER_CLASS = 8
 
 
-@pytest.fixture
-def birds(tmp_path: Path) -> Path:
+def birds_folder(root: Path) -> Path:
     """A small folder in the layout of CUB-200-2011: five of eight pictures of each class are for training."""
-    root = tmp_path / "CUB_200_2011"
     names, labels, parts = [], [], []
     random = np.random.default_rng(0)
     for label, name in enumerate(CLASSES, start=1):
@@ -36,6 +34,11 @@ def birds(tmp_path: Path) -> Path:
     ):
         (root / file).write_text("\n".join(lines) + "\n")
     return root
+
+
+@pytest.fixture
+def birds(tmp_path: Path) -> Path:
+    return birds_folder(tmp_path / "CUB_200_2011")
 
 
 def test_the_parts_are_its_own(birds: Path) -> None:

@@ -3,13 +3,14 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from unwarp.maps import LinearMap
 from unwarp.models import MODELS, TRANSFORMS, Classifier, build_model, build_transform
 from unwarp.models.lin import lin_classifier, lin_cnn, lin_localization
 from unwarp.nn import Localization, SpatialTransformer
-from unwarp.transforms import Attention, Bounded, Projective
+from unwarp.transforms import Attention, Bounded, Projective, Translation
 from unwarp.warping import warp
 
 
@@ -92,7 +93,8 @@ def test_a_probabilistic_model_draws_in_training_and_averages_in_evaluation() ->
 
 
 def test_a_probabilistic_transformer_is_alone() -> None:
-    cases: list[dict[str, Any]] = [{"num_transformers": 2}, {"passes": 2}, {"look": True}]
+    once = {"passes": 1, "window": 0.5}
+    cases: list[dict[str, Any]] = [{"num_transformers": 2}, {"passes": 2}, {"look": True}, once]
     for words in cases:
         with pytest.raises(ValueError, match="^transformers: wanted a probabilistic one alone"):
             build_model("pst-cnn", (1, 28, 28), 10, **words)
@@ -149,6 +151,23 @@ def test_passes_cost_no_parameters() -> None:
     assert aligned.image.shape == (2, 1, 20, 20)
 
 
+def test_a_cascade_of_one_looks_at_a_window_and_reads_the_whole_image() -> None:
+    how: dict[str, Any] = {"transform": Translation(), "crop": (14, 14), "window": 0.5}
+    cascade, alone = (build_model("st-lin-cnn", (1, 28, 28), 10, passes=passes, **how).cascade for passes in (1, None))
+    assert cascade is not None
+    assert alone is not None
+    image = torch.rand(2, 1, 28, 28)
+    assert cascade.align(image).image.shape == (2, 1, 14, 14)
+    torch.testing.assert_close(cascade(image), image[..., 7:21, 7:21])
+    torch.testing.assert_close(cascade(image), alone(image))
+    border = F.pad(image[..., 7:21, 7:21], (7, 7, 7, 7))
+    torch.testing.assert_close(cascade.align(image).thetas[0], cascade.align(border).thetas[0])
+    for model, sees in ((cascade, (14, 14)), (alone, (28, 28))):
+        (transformer,) = model.transformers
+        assert isinstance(transformer, SpatialTransformer)
+        assert transformer.localization(torch.rand(2, 1, *sees)).shape == (2, 2)
+
+
 def test_a_backbone_of_ones_own_takes_the_place_of_the_network() -> None:
     def make(in_shape: Sequence[int], num_outputs: int) -> nn.Module:
         assert in_shape == (3, 20, 20)
@@ -167,7 +186,7 @@ def test_what_makes_no_sense_is_refused() -> None:
         build_transform("bilinear")
     with pytest.raises(ValueError, match="^parallel: wanted one of"):
         build_model("2st-cnn", (1, 28, 28), 10, parallel="sums")
-    with pytest.raises(ValueError, match="^transformers, passes, look: wanted 1, 1 and no look for 2st-cnn"):
+    with pytest.raises(ValueError, match="^transformers, passes, look: wanted 1, None and no look for 2st-cnn"):
         build_model("2st-cnn", (1, 28, 28), 10, passes=2)
     with pytest.raises(ValueError, match="^transformers: wanted 1 for pst-cnn"):
         build_model("pst-cnn", (1, 28, 28), 10, look=True, num_transformers=0)

@@ -79,4 +79,6 @@ def test_a_network_of_ones_own_is_made_for_each_crop_or_once() -> None:
     for parallel in ("crops", "shared-crops", "channels"):
         model = build_model("2st-cnn", (3, 28, 28), 7, crop=(14, 14), parallel=parallel, backbone=make)
         assert model(torch.rand(2, 3, 28, 28)).shape == (2, 7)
-    assert made == [((3, 14, 14), 7), ((3, 14, 14), 7), ((3, 14, 14), 14), ((6, 14, 14), 7)]
+    places = ((3, 28, 28), 128)  # of the localization network of all crops
+    crops = [places, ((3, 14, 14), 7), ((3, 14, 14), 7)]
+    assert made == [*crops, places, ((3, 14, 14), 14), ((6, 14, 14), 7)]

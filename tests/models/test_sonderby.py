@@ -44,9 +44,12 @@ def test_the_feed_forward_one_reads_all_digits_in_one_crop() -> None:
     ("words", "message"),
     [
         ({}, "^model: wanted sequences of labels for st-recurrent"),
-        ({"steps": 3, "num_transformers": 2}, "^transformers, passes, look: wanted 1, 1 and no look for st-recurrent"),
-        ({"steps": 3, "passes": 2}, "^transformers, passes, look: wanted 1, 1 and no look for st-recurrent"),
-        ({"steps": 3, "look": True}, "^transformers, passes, look: wanted 1, 1 and no look for st-recurrent"),
+        (
+            {"steps": 3, "num_transformers": 2},
+            "^transformers, passes, look: wanted 1, None and no look for st-recurrent",
+        ),
+        ({"steps": 3, "passes": 2}, "^transformers, passes, look: wanted 1, None and no look for st-recurrent"),
+        ({"steps": 3, "look": True}, "^transformers, passes, look: wanted 1, None and no look for st-recurrent"),
     ],
 )
 def test_a_recurrent_transformer_wants_sequences_and_stands_alone(words: dict[str, Any], message: str) -> None:

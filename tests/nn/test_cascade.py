@@ -3,7 +3,7 @@ import torch
 from torch import Tensor, nn
 
 from unwarp import Affine, Attention, Cascade, LinearMap, Similarity, SpatialTransformer, Translation, warp
-from unwarp.nn import Localization
+from unwarp.nn import Localization, tiles
 from unwarp.transforms import Transform
 
 IDENTITY = LinearMap(torch.eye(2, 3).unsqueeze(0))
@@ -81,6 +81,21 @@ def test_it_starts_at_the_identity() -> None:
 def test_what_is_no_cascade_is_an_error(count: int, passes: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Cascade([transformer(Translation(), 0.0, 0.0)] * count, passes)
+
+
+def test_several_maps_of_an_image_are_alone() -> None:
+    several = SpatialTransformer(Localization(nn.Flatten(), 64, Affine(), start=tiles(Affine(), (2, 2))), Affine())
+    one = transformer(Affine(), *Affine().identity.tolist())
+    image = torch.rand(2, 1, 8, 8)
+    assert Cascade([several])(image).shape == (2, 4, 1, 8, 8)
+    for cascade in (
+        Cascade([several], passes=2),
+        Cascade([several], window=0.5),
+        Cascade([several, one]),
+        Cascade([one, several]),
+    ):
+        with pytest.raises(ValueError, match="^transformers: wanted one map of each image in a cascade, got 4"):
+            cascade(image)
 
 
 def test_a_window_is_seen_first_and_what_lies_around_it_can_come_back() -> None:

@@ -14,6 +14,7 @@ from unwarp.nn import (
     average_predictions,
     convolutional,
     parameter_groups,
+    tiles,
 )
 from unwarp.transforms import Transform
 
@@ -130,3 +131,9 @@ def test_both_heads_learn_at_the_pace_of_localization_networks() -> None:
 def test_what_is_no_distribution_is_an_error(words: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ProbabilisticLocalization(convolutional((1, 16, 16), Affine()), **words)
+
+
+def test_several_maps_of_an_image_have_no_distribution() -> None:
+    several = convolutional((1, 28, 28), Affine(), start=tiles(Affine(), (2, 2)))
+    with pytest.raises(ValueError, match="^localization: wanted one map of each image, got 4"):
+        ProbabilisticLocalization(several)

@@ -11,6 +11,7 @@ import torch
 from rich.console import Console
 
 from tests.tasks.conftest import options
+from unwarp.models import import_backbone
 from unwarp.nn import CollapseWarning
 from unwarp.report import write_report
 from unwarp.tasks import training
@@ -18,7 +19,7 @@ from unwarp.tasks.evaluation import load_evaluation
 from unwarp.tasks.options import Options
 from unwarp.tasks.progress import TrainingProgress
 from unwarp.tasks.run_folder import RunFolder
-from unwarp.tasks.training import import_backbone, load_best, train
+from unwarp.tasks.training import load_best, train
 
 QUIET = Console(quiet=True)
 
@@ -239,9 +240,9 @@ def test_the_report_shows_the_matrix_of_transformer_and_channel(sums: RunFolder)
     assert (sums.path / "filmstrip.gif").exists()
 
 
-def test_a_network_of_ones_own_for_each_crop(bars: Path, tmp_path: Path) -> None:
+def test_a_network_of_ones_own_for_each_crop_and_to_place_them(bars: Path, tmp_path: Path) -> None:
     path = f"{__name__}:Own"
     words = {"backbone": path, "model": "2st-convnet", "parallel": "crops", "transform": "translation", "window": 0.5}
     run = run_with(bars, tmp_path, model=words, training={"epochs": 1})
     model = load_best(RunFolder.open(run.path, backbone=path), "2st-convnet")
-    assert sum(isinstance(module, Own) for module in model.modules()) == 2
+    assert sum(isinstance(module, Own) for module in model.modules()) == 2 + 1

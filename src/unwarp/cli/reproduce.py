@@ -1,8 +1,6 @@
 """`unwarp reproduce`."""
 
-import statistics
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from unwarp.cli.parser import Parser
@@ -27,7 +25,10 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--seeds", type=int, default=1, help="how many seeds of each cell, from 0 (default: 1)")
     parser.add_argument("--quick", action="store_true", help="the quick setting of each; its figures are kept apart")
     parser.add_argument(
-        "--accelerator", choices=("auto", "cpu", "gpu"), default="auto", help="what to train on (default: auto)"
+        "--accelerator",
+        choices=("auto", "cpu", "gpu"),
+        default="auto",
+        help="what to train on; co-localisation takes the CPU (default: auto)",
     )
     parser.add_argument("--results", default="results", metavar="DIR", help="where figures are kept (default: results)")
     parser.add_argument("--out", default="runs/reproduce", metavar="DIR", help="where runs are kept")
@@ -43,31 +44,32 @@ def main(argv: Sequence[str]) -> None:
     from rich.console import Console
 
     from unwarp.report import experiment_table, write_experiment
-    from unwarp.tasks.experiments import experiment_names, keep, load_experiment
+    from unwarp.tasks.experiments import choose_cells, experiment_names, keep, load_experiment
 
     names = experiment_names() if given.experiment is None else (given.experiment,)
     experiments = [load_experiment(name) for name in names]
     if given.cells is not None:
-        experiments = [replace(experiment, cells=experiment.choose(given.cells)) for experiment in experiments]
+        experiments = choose_cells(experiments, given.cells)
     results, out = (Path(path, *(["quick"] if given.quick else [])) for path in (given.results, given.out))
     console = Console()
-    jobs = [
-        (cell, seed)
-        for experiment in experiments
-        for cell in experiment.cells
-        for seed in range(given.seeds)
-        if not (results / cell.file(seed)).exists()
-    ]
-    times: list[float] = []
+    cells = [cell for experiment in experiments for cell in experiment.cells]
+    if given.all and given.data is None and not given.list:
+        by_hand = dict.fromkeys(cell.experiment for cell in cells if cell.needs_folder)
+        cells = [cell for cell in cells if not cell.needs_folder]
+        for name in by_hand:
+            console.print(f"{name} left out: its pictures are fetched by hand, and named with --data", highlight=False)
+    jobs = [(cell, seed) for cell in cells for seed in range(given.seeds) if not (results / cell.file(seed)).exists()]
+    how = {"quick": given.quick, "accelerator": given.accelerator}
+    # A co-localisation, of a minute, counts for nothing.
+    epochs = [cell.options_on(given.accelerator, quick=given.quick).get("epochs", 0) for cell, _ in jobs]
     for index, (cell, seed) in enumerate([] if given.list else jobs):
-        left = f", about {statistics.mean(times) * (len(jobs) - index) / 60:.0f} min left" if times else ""
-        console.print(f"{cell.experiment} {cell.name}, seed {seed}: {index + 1} of {len(jobs)}{left}", highlight=False)
+        console.print(f"{cell.experiment} {cell.name}, seed {seed}: {index + 1} of {len(jobs)}", highlight=False)
+        data = None if given.all and not cell.needs_folder else given.data
         try:
-            record = cell.run(out, seed, console, quick=given.quick, data=given.data, accelerator=given.accelerator)
+            record = cell.run(out, seed, console, data=data, later=sum(epochs[index + 1 :]), **how)
         except KeyboardInterrupt:
             raise KeyboardInterrupt("interrupted; the same command goes on") from None
         keep(record, results / cell.file(seed))
-        times.append(record["seconds"])
     for experiment in map(load_experiment, names):
         records = experiment.records(results)
         console.print(experiment_table(experiment, records))

@@ -48,7 +48,7 @@ def build_model(
     transform: Transform | None = None,
     num_transformers: int = 1,
     look: bool = False,
-    passes: int = 1,
+    passes: int | None = None,
     parallel: str = "channels",
     crop: Sequence[int] | None = None,
     leash: float = 1.0,
@@ -76,7 +76,8 @@ def build_model(
         transform: what theta of the spatial transformers means; affine if None.
         num_transformers: how many follow each other, in the "st-" models; all others are alone.
         look: whether one more comes before them, which shifts to the centroid of a heatmap; see `CentroidLocalization`.
-        passes: how often they are gone through; see `Cascade`.
+        passes: how often they are gone through, all of them seeing pictures of the crop's size; see `Cascade`. None is
+            once, the first of them seeing the whole image at its own size.
         parallel: what becomes of the outputs of transformers side by side. "channels": those of one network; each
             transformer has its own localization network. "crops": each has a network of its own, and they decide
             together; one localization network for all, which starts on tiles of the picture. "shared-crops": the same
@@ -93,7 +94,7 @@ def build_model(
             the paper's do not.
         parameters: about how many, for the whole of the paper's networks.
         backbone: makes a module from images `(C, H, W)` to that many outputs, for the place of each classification
-            network.
+            network; and for the features of the localization network that places all crops, as in the paper's A.6.
 
     Raises:
         ValueError: for a name that is not known, images too small for the network, or words that do not go together.
@@ -104,9 +105,10 @@ def build_model(
     if base == "recurrent" and steps is None:
         raise ValueError(f"model: wanted sequences of labels for {name}, got one label for each picture")
     several = kind not in ("", "st", "pst") or base == "recurrent"
-    if several and (num_transformers, passes, look) != (1, 1, False):
+    if several and (num_transformers, passes, look) != (1, None, False):
         raise ValueError(
-            f"transformers, passes, look: wanted 1, 1 and no look for {name}, got {num_transformers}, {passes}, {look}"
+            f"transformers, passes, look: wanted 1, None and no look for {name}, got {num_transformers}, {passes}, "
+            f"{look}"
         )
     if kind == "pst" and num_transformers == 0:
         raise ValueError(f"transformers: wanted 1 for {name}, which draws its theta, got 0")
@@ -120,8 +122,9 @@ def build_model(
     seen = (in_shape[0], *crop)
 
     transformers: list[SpatialTransformer] = []
+    alike = passes is not None and (passes, window) != (1, 1)  # what they see, one and all
     if kind:
-        sees = tuple(in_shape) if passes == 1 else seen
+        sees = seen if alike else tuple(in_shape)
         families = [*([Translation(ndim)] if look else []), *[transform] * num_transformers]
         for index, family in enumerate(families):
             first, last = index == 0, index == len(families) - 1
@@ -129,9 +132,9 @@ def build_model(
                 localization: nn.Module = centroid(sees)
             else:
                 localization = localization_network(
-                    kind, base, sees, family, parallel=parallel, steps=steps, normalize=normalize
+                    kind, base, sees, family, parallel=parallel, steps=steps, normalize=normalize, backbone=backbone
                 )
-            zooms = first and passes == 1
+            zooms = first and not alike
             how: dict[str, Any] = {"window": window if zooms else 1.0, "jitter": jitter if last else 0.0}
             transformers.append(SpatialTransformer(localization, family, crop, leash=leash, **how))
             sees = seen
@@ -158,7 +161,7 @@ def build_model(
         network = nn.Sequential(network, nn.Unflatten(1, (steps, num_classes)))
     if ndim == 3:
         network = nn.Sequential(Projection(projection), network)
-    return Classifier(network, transformers, passes, samples, window=window if passes > 1 else 1.0)
+    return Classifier(network, transformers, passes or 1, samples, window=window if alike else 1.0)
 
 
 def _network(

@@ -73,10 +73,10 @@ class Classifier(nn.Module):
         self.backbone = backbone
         self.samples = samples
         draws = [t for t in transformers if isinstance(t.localization, ProbabilisticLocalization)]
-        if draws and (len(transformers) > 1 or passes > 1):
+        if draws and (len(transformers), passes, window) != (1, 1, 1):
             raise ValueError(
-                "transformers: wanted a probabilistic one alone and with one pass, got "
-                f"{len(transformers)} transformers and {passes} passes"
+                "transformers: wanted a probabilistic one alone, with one pass and no window, got "
+                f"{len(transformers)} transformers, {passes} passes and window {window}"
             )
         # In a list, so that it is not registered twice.
         self._probabilistic = draws

@@ -1,7 +1,7 @@
 """Which localization network the first spatial transformers of a model have."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from torch import Tensor, nn
@@ -20,6 +20,9 @@ from unwarp.nn import (
 )
 from unwarp.transforms import Transform
 
+# That a network of the user's own hands to the layer of theta; the paper's A.6 has as many.
+_FEATURES = 128
+
 
 def localization_network(
     kind: str,
@@ -30,6 +33,7 @@ def localization_network(
     parallel: str = "channels",
     steps: int | None = None,
     normalize: bool = False,
+    backbone: Callable[[Sequence[int], int], nn.Module] | None = None,
 ) -> nn.Module:
     """From images to theta `[N, P]`; side by side `[N, K, P]`, one crop after the other `[N, T, P]`.
 
@@ -41,6 +45,7 @@ def localization_network(
         parallel: see `build_model`.
         steps: T, for the base "recurrent".
         normalize: whether those of the bases "fcn" and "cnn" have batch normalisations; that of "convnet" has them.
+        backbone: see `build_model`.
     """
     if kind == "multi-st":
         return small_localization(in_shape, transform)
@@ -52,7 +57,10 @@ def localization_network(
     counts = SIDE_BY_SIDE[kind]
     if parallel == "channels":
         return ParallelLocalization([single() for _ in range(math.prod(counts))])
-    return single(start=tiles(transform, counts))
+    start = tiles(transform, counts)
+    if backbone is None:
+        return single(start=start)
+    return Localization(nn.Sequential(backbone(in_shape, _FEATURES), nn.ReLU()), _FEATURES, transform, start=start)
 
 
 def _single(

@@ -33,7 +33,7 @@ class Cascade(nn.Module):
     Args:
         transformers: at least one, in their order.
         passes: how often they are gone through. One transformer and four passes is the paper's IC-STN-4, whose passes
-            share one localization network. With more than one, the first pass sees the whole image at the size of the
+            share one localization network. With more than one, or a window, the first sees the image at the size of the
             last transformer, as the others do: one network for all wants one size.
         window: width and height of the part of the image, around its centre, that the first transformer sees. What lies
             around it is there for the later ones: no corner is lost to a crop that was made too early.
@@ -57,7 +57,7 @@ class Cascade(nn.Module):
         return self.align(image).image
 
     def align(self, image: Tensor) -> Cascaded:
-        """The warped image with what led to it."""
+        """The warped image with what led to it. ValueError for several maps of an image, unless it is one alone."""
         start = self._start(image)
         last = self.transformers[-1]
         assert isinstance(last, SpatialTransformer)
@@ -70,6 +70,9 @@ class Cascade(nn.Module):
                 theta, step = transformer.locate(seen)
                 thetas.append(theta)
                 before = pulls[-1] if pulls else None if self.window == 1 else start
+                alone = before is None and len(self.transformers) * self.passes == 1
+                if len(step.batch) > 1 and not alone:
+                    raise ValueError(f"transformers: wanted one map of each image in a cascade, got {step.batch[1]}")
                 pulls.append(step if before is None else before @ step)
                 seen = transformer.warp(image, pulls[-1])
         return Cascaded(seen, tuple(thetas), tuple(pulls))

@@ -32,6 +32,9 @@ class Localization(nn.Module):
         start: the first theta `[P]`, or `[K, P]` for K maps of each image that share their features; the identity if
             None. See `tiles`.
 
+    Attributes:
+        theta_shape: `(P,)` or `(K, P)`.
+
     Raises:
         ValueError: for a start of another shape, or a negative perturbation.
     """
@@ -53,7 +56,7 @@ class Localization(nn.Module):
             raise ValueError(f"start: wanted {wanted} for {transform!r}, got {list(start.shape)}")
         self.features = features
         self.head = nn.Linear(num_features, start.numel())
-        self._shape = tuple(start.shape)
+        self.theta_shape = tuple(start.shape)
         nn.init.normal_(self.head.weight, std=perturbation) if perturbation else nn.init.zeros_(self.head.weight)
         with torch.no_grad():
             self.head.bias.copy_(start.flatten())
@@ -63,7 +66,7 @@ class Localization(nn.Module):
         features = self.features(image)
         with torch.autocast(image.device.type, enabled=False):
             theta = self.head(features.to(self.head.weight.dtype))
-        return theta if len(self._shape) == 1 else theta.unflatten(-1, self._shape)
+        return theta if len(self.theta_shape) == 1 else theta.unflatten(-1, self.theta_shape)
 
 
 class CentroidLocalization(nn.Module):

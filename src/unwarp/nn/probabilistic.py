@@ -60,13 +60,15 @@ class ProbabilisticLocalization(nn.Module):
         freedom: degrees of freedom of the Student t distributions. The authors' code has 2.
 
     Raises:
-        ValueError: unless spread and freedom are over 0.
+        ValueError: unless spread and freedom are over 0, or for a localization network of several maps of an image.
     """
 
     def __init__(self, localization: Localization, *, spread: float = 0.1, freedom: int = 2) -> None:
         super().__init__()
         check_positive("spread", spread)
         check_positive("freedom", freedom)
+        if len(localization.theta_shape) > 1:
+            raise ValueError(f"localization: wanted one map of each image, got {localization.theta_shape[0]}")
         self.localization = localization
         self.freedom = freedom
         self.log_spread = nn.Linear(localization.head.in_features, localization.head.out_features)

@@ -112,10 +112,11 @@ def _row(cell: Cell, records: Sequence[dict[str, Any]]) -> tuple[str, ...]:
     errors = [record["test_error"] for record in records]
     mean = statistics.mean(errors)
     each = f" ({', '.join(f'{error:.2f}' for error in errors)})" if len(errors) > 1 else ""
-    difference = ""
+    distance = ""
     if cell.published is not None:
-        reached = mean < cell.published if cell.goal == "better" else mean <= cell.published
-        difference = f"{mean - cell.published:+.2f}{'' if reached else ' ✗'}"
+        difference = round(mean - cell.published, 6)  # neither of the two is exact
+        reached = difference < 0 if cell.goal == "better" else difference <= 0
+        distance = f"{difference:+.2f}{'' if reached else ' ✗'}"
 
     def distinct(key: str) -> str:
         return ", ".join(dict.fromkeys(str(record[key]) for record in records if record.get(key) is not None))
@@ -127,7 +128,7 @@ def _row(cell: Cell, records: Sequence[dict[str, Any]]) -> tuple[str, ...]:
         cell.name,
         f"**{mean:.2f}**{each}",
         published,
-        difference,
+        distance,
         parameters,
         distinct("epochs"),
         minutes,

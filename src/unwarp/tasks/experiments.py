@@ -6,8 +6,8 @@ A table is a YAML file in `recipes/experiments/`; a measurement is a small JSON 
 
 import json
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,16 @@ class Cell:
         """ROW/COLUMN, as the command line takes it."""
         return f"{self.row}/{self.column}"
 
+    @property
+    def needs_folder(self) -> bool:
+        """Whether its pictures have to be fetched by hand."""
+        return self.options["data"] == FOLDER
+
+    def options_on(self, accelerator: str, *, quick: bool = False) -> dict[str, Any]:
+        """The options of its training on "cpu" or "gpu", "auto" being a GPU where there is one; without the seed."""
+        on_gpu = accelerator == "gpu" or (accelerator == "auto" and torch.cuda.is_available())
+        return {**self.options, **(self.gpu if on_gpu else {}), **(self.quick if quick else {})}
+
     def file(self, seed: int) -> Path:
         """Where its measurement is kept, below the folder of all results."""
         return Path(self.experiment) / f"{self.row}.{self.column}.{seed}.json"
@@ -75,6 +85,7 @@ class Cell:
         quick: bool = False,
         data: str | None = None,
         accelerator: str = "auto",
+        later: int = 0,
     ) -> dict[str, Any]:
         """Train it, or go on where it was stopped (a co-localisation, of a minute, begins anew); returns the record.
 
@@ -84,21 +95,20 @@ class Cell:
             console: where to show progress.
             quick: whether to take the quick setting.
             data: the folder of pictures, where the table names none.
-            accelerator: "cpu" or "gpu"; "auto" is a GPU where there is one.
+            accelerator: "cpu" or "gpu"; "auto" is a GPU where there is one. A co-localisation always takes the CPU.
+            later: epochs of the cells that follow, see `train`.
 
         Raises:
             ValueError: for data where the table names its own, or the other way round, or a run of other options there.
         """
         path = out / self.file(seed).with_suffix("")
-        on_gpu = accelerator == "gpu" or (accelerator == "auto" and torch.cuda.is_available())
-        options = {**self.options, **(self.gpu if on_gpu else {}), **(self.quick if quick else {}), "seed": seed}
+        options = {**self.options_on(accelerator, quick=quick), "seed": seed}
         if accelerator != "auto" and self.task == "train":
             options["accelerator"] = accelerator
-        if (options["data"] == FOLDER) != (data is not None):
+        if self.needs_folder != (data is not None):
             raise ValueError(f"data: wanted {'a folder' if data is None else 'none'} for {self.experiment}, got {data}")
         options["data"] = data or options["data"]
-        run = _train if self.task == "train" else _colocalise
-        record = run(path, options, console)
+        record = _train(path, options, console, later) if self.task == "train" else _colocalise(path, options, console)
         return {"experiment": self.experiment, "row": self.row, "column": self.column, **record, "options": options}
 
 
@@ -121,11 +131,15 @@ class Experiment:
         """Names of the columns, in order."""
         return tuple(dict.fromkeys(cell.column for cell in self.cells))
 
+    def cells_of(self, name: str) -> tuple[Cell, ...]:
+        """Those of that name, ROW/COLUMN, or of that row or column."""
+        return tuple(cell for cell in self.cells if name in (cell.name, cell.row, cell.column))
+
     def choose(self, names: Iterable[str]) -> tuple[Cell, ...]:
         """The cells of the given names, each ROW/COLUMN, ROW or COLUMN. ValueError for one that is none."""
         chosen: list[Cell] = []
         for name in names:
-            found = [cell for cell in self.cells if name in (cell.name, cell.row, cell.column)]
+            found = self.cells_of(name)
             if not found:
                 raise ValueError(f"cells: wanted some of {', '.join(cell.name for cell in self.cells)}; got {name!r}")
             chosen += found
@@ -135,8 +149,11 @@ class Experiment:
         """What was measured, by cell and in the order of seeds, from the folder of all results."""
         found: dict[str, list[dict[str, Any]]] = {cell.name: [] for cell in self.cells}
         for file in (results / self.name).glob("*.json"):
-            record = json.loads(file.read_text())
-            name = f"{record['row']}/{record['column']}"
+            try:
+                record = json.loads(file.read_text())
+                name = f"{record['row']}/{record['column']}"
+            except (ValueError, TypeError, KeyError) as error:
+                raise ValueError(f"results: wanted the record of a cell in {file}, got {error}") from error
             if name not in found:
                 raise ValueError(f"results: wanted cells of {self.name}, got {name} in {file}")
             found[name].append(record)
@@ -169,6 +186,19 @@ def load_experiment(name: str) -> Experiment:
     return Experiment(name, table["title"], table["source"], tuple(cells))
 
 
+def choose_cells(experiments: Sequence[Experiment], names: Sequence[str]) -> list[Experiment]:
+    """The experiments that have cells of the given names, with these alone; see `Experiment.choose`.
+
+    ValueError for a name that none of them has.
+    """
+    chosen = [(experiment, [name for name in names if experiment.cells_of(name)]) for experiment in experiments]
+    for name in names:
+        if not any(name in known for _, known in chosen):
+            cells = [cell.name for experiment in experiments for cell in experiment.cells]
+            raise ValueError(f"cells: wanted some of {', '.join(cells)}; got {name!r}")
+    return [replace(experiment, cells=experiment.choose(known)) for experiment, known in chosen if known]
+
+
 def keep(record: dict[str, Any], file: Path) -> None:
     """Write a measurement, whole or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -177,11 +207,13 @@ def keep(record: dict[str, Any], file: Path) -> None:
     partial.replace(file)
 
 
-def _train(path: Path, options: dict[str, Any], console: Console) -> dict[str, Any]:
+def _train(path: Path, options: dict[str, Any], console: Console, later: int) -> dict[str, Any]:
     run = RunFolder(path, Options.of({**options, "name": path.name, "out": str(path.parent)}))
-    if (path / "config.yaml").exists() and RunFolder.open(path).options != run.options:
+    if (path / "config.yaml").exists() and RunFolder.open(
+        path, backbone=run.options.model.backbone
+    ).options != run.options:
         raise ValueError(f"out: wanted a run of the same options in {path}, got one of others; remove it")
-    train(run, console)
+    train(run, console, later)
     (record,) = run.results().values()
     return record
 
@@ -191,6 +223,7 @@ def _colocalise(path: Path, options: dict[str, Any], console: Console) -> dict[s
     data, name = how.pop("data"), how.pop("class")
     started = time.monotonic()
     chosen = ColocaliseOptions(**how)
+    begun_on = machine()
     result = colocalise(name, load(data).train, _encoder(data, chosen), chosen)
     console.print(f"{result.found[-1]:.0%} found", highlight=False)
     path.mkdir(parents=True, exist_ok=True)
@@ -200,7 +233,7 @@ def _colocalise(path: Path, options: dict[str, Any], console: Console) -> dict[s
         "epochs": chosen.epochs,
         "seconds": round(time.monotonic() - started, 1),
         "seed": chosen.seed,
-        **machine(),
+        **begun_on,
     }
 
 

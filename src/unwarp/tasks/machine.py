@@ -16,7 +16,7 @@ def machine() -> dict[str, Any]:
         "machine": torch.cuda.get_device_name() if torch.cuda.is_available() else _processor(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "unwarp": __version__,
         "commit": _commit(),
     }

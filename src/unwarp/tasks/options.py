@@ -74,7 +74,9 @@ class ModelOptions(_Checked):
         False, "begin with a transformer that shifts to the centroid of a heatmap: finds an object in a large picture"
     )
     transformers: int = option(1, "how many spatial transformers follow (each other); 0 only after --look", least=0)
-    passes: int = option(1, "how often they are gone through, each time correcting the last", least=1)
+    passes: int | None = option(
+        None, "how often they are gone through, each time correcting what the straightened picture shows", least=1
+    )
     parallel: Literal["channels", "crops", "shared-crops"] = option(
         "channels",
         "what becomes of the outputs of transformers side by side (2st-..., 4st-...): channels of one network, or "
@@ -96,7 +98,9 @@ class ModelOptions(_Checked):
     dropout: float = option(0.0, "before the last layer of the classifier", least=0)
     normalize: bool = option(False, "batch normalisation in the paper's networks and their localization networks")
     backbone: str | None = option(
-        None, "import path package.module:Class of your own network, called as Class(in_shape, num_outputs)"
+        None,
+        "your own network: import path package.module:Class, called as Class(in_shape, num_outputs); or timm:NAME, one "
+        "of timm with its weights",
     )
 
 

@@ -2,6 +2,7 @@
 
 import signal
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,22 @@ _FILM_PICTURES = 12
 
 
 class TrainingProgress(Callback):
-    """A bar over all batches of a run with the time left; a line per epoch where the output is no terminal."""
+    """A bar over all batches of a training with the time left; a line per epoch where the output is no terminal.
 
-    def __init__(self, title: str, console: Console) -> None:
-        self.title, self.console = title, console
+    Args:
+        title: of the training.
+        console: where to show it.
+        later: epochs of trainings that follow. After each epoch it says how long they will take together, if theirs are
+            as long as these.
+    """
+
+    def __init__(self, title: str, console: Console, later: int = 0) -> None:
+        self.title, self.console, self.later = title, console, later
         self._bar: Progress | None = None
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Show the bar, where a resumed run had left it."""
+        self._began, self._done_before = time.monotonic(), trainer.current_epoch
         if not trainer.is_global_zero or not self.console.is_terminal:
             return
         self._bar = Progress(
@@ -61,12 +70,20 @@ class TrainingProgress(Callback):
             return
         text = (
             f"{self.title} epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: "
-            f"loss {metrics['train_loss']:.4f}, validation error {metrics['val_error']:.2f} %"
+            f"loss {metrics['train_loss']:.4f}, validation error {metrics['val_error']:.2f} %{self._time_left(trainer)}"
         )
         if self._bar is not None:
             self._bar.update(self._task, description=text)
         else:
             self.console.print(text, highlight=False)
+
+    def _time_left(self, trainer: L.Trainer) -> str:
+        done = trainer.current_epoch + 1
+        left = (trainer.max_epochs or done) - done
+        minutes = (time.monotonic() - self._began) / (done - self._done_before) / 60
+        if not self.later:
+            return f", about {left * minutes:.0f} min left"
+        return f", about {left * minutes:.0f} min left, {(left + self.later) * minutes:.0f} with all that follow"
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Leave the bar as it stands."""

@@ -3,11 +3,10 @@
 import logging
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
-from importlib import import_module
 from pickle import UnpicklingError
 from typing import Any
 
@@ -16,10 +15,9 @@ import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, OnExceptionCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from rich.console import Console
-from torch import nn
 
 from unwarp.data.batches import PictureBatches
-from unwarp.models import Classifier, build_model, build_transform
+from unwarp.models import Classifier, build_model, build_transform, import_backbone
 from unwarp.tasks.classify import ClassifyTask
 from unwarp.tasks.evaluation import error_percent, evaluate, save_evaluation
 from unwarp.tasks.machine import machine
@@ -28,8 +26,13 @@ from unwarp.tasks.progress import FilmRecorder, StopBetweenBatches, TrainingProg
 from unwarp.tasks.run_folder import LOGS, RunFolder
 
 
-def train(run: RunFolder, console: Console) -> bool:
+def train(run: RunFolder, console: Console, later: int = 0) -> bool:
     """Train the models of a run that are not finished, each from where it stopped.
+
+    Args:
+        run: what to train, and where.
+        console: where to show progress.
+        later: epochs of other runs that follow, which the time left is shown with.
 
     Returns:
         Whether this is the process that leads, and writes the results.
@@ -52,9 +55,10 @@ def train(run: RunFolder, console: Console) -> bool:
     run.begin(*interface)
     done = run.results()
     leads = True
-    for name, model in built.items():
-        if name not in done:
-            leads = _train_one(run, name, model, run.batches(splits), console)
+    missing = [name for name in built if name not in done]
+    for place, name in enumerate(missing, start=1):
+        after = later + (len(missing) - place) * run.options.training.epochs
+        leads = _train_one(run, name, built[name], run.batches(splits), console, after)
     return leads
 
 
@@ -113,39 +117,15 @@ def load_best(run: RunFolder, name: str) -> Classifier:
     return model
 
 
-def import_backbone(path: str, in_shape: Sequence[int], outputs: int) -> nn.Module:
-    """The user's own network: `path` is `package.module:Class`, called as `Class(in_shape, outputs)`.
-
-    Raises:
-        ValueError: if there is no such class, or it makes no network for these images.
-    """
-    module, _, name = path.partition(":")
-    if not module or not name:
-        raise ValueError(f"backbone: wanted package.module:Class, got {path!r}")
-    try:
-        kind = getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"backbone: wanted a class that can be imported, got {path!r}: {error}") from error
-    backbone = kind(tuple(in_shape), outputs)
-    if not isinstance(backbone, nn.Module):
-        raise ValueError(f"backbone: wanted a torch.nn.Module from {path!r}, got {type(backbone).__name__}")
-    backbone.eval()
-    with torch.no_grad():
-        shape = tuple(backbone(torch.zeros(2, *in_shape)).shape)
-    if shape != (2, outputs):
-        raise ValueError(
-            f"backbone: wanted logits [2, {outputs}] for images [2, {', '.join(map(str, in_shape))}], got {shape}"
-        )
-    return backbone.train()
-
-
 def _check_accelerator(word: str) -> None:
     mps = torch.backends.mps.is_available()
     if not {"gpu": mps or torch.cuda.is_available(), "mps": mps}.get(word, True):
         raise ValueError(f"accelerator: wanted one that this machine has, got {word!r}; it has a cpu")
 
 
-def _train_one(run: RunFolder, name: str, model: Classifier, batches: PictureBatches, console: Console) -> bool:
+def _train_one(
+    run: RunFolder, name: str, model: Classifier, batches: PictureBatches, console: Console, later: int
+) -> bool:
     folder, options = run.folder(name), run.options
     folder.mkdir(parents=True, exist_ok=True)
     task = ClassifyTask(model, len(batches.classes), options.training, options.run.seed)
@@ -163,7 +143,7 @@ def _train_one(run: RunFolder, name: str, model: Classifier, batches: PictureBat
         stop,
         clock,
         FilmRecorder(folder / "film"),
-        TrainingProgress(name, console),
+        TrainingProgress(name, console, later),
     ]
     if options.training.patience:
         callbacks.append(EarlyStopping("val_error", patience=options.training.patience))
@@ -215,7 +195,7 @@ def _train_one(run: RunFolder, name: str, model: Classifier, batches: PictureBat
             "seed": options.run.seed,
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        | machine(),
+        | clock.machine,
     )
     return True
 
@@ -237,9 +217,11 @@ def _quiet() -> Iterator[None]:
 
 
 class _Clock(Callback):
-    """Training time, interruptions left out."""
+    """Training time, interruptions left out, and what it was begun on: the sources may change meanwhile."""
 
-    seconds = 0.0
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.machine = machine()
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._started = time.monotonic() - self.seconds
@@ -251,10 +233,10 @@ class _Clock(Callback):
         self.seconds = time.monotonic() - self._started
 
     def state_dict(self) -> dict[str, Any]:
-        return {"seconds": self.seconds}
+        return {"seconds": self.seconds, "machine": self.machine}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.seconds = state_dict["seconds"]
+        self.seconds, self.machine = state_dict["seconds"], state_dict["machine"]
 
 
 def _precision(word: str) -> Any:
