@@ -37,6 +37,20 @@ def test_without_an_outline_there_are_inputs_only() -> None:
     assert len(figures.gallery(np.zeros((2, 1, 5, 5)), np.zeros((2, 1, 5, 5)), None, ["", ""]).axes) == 2
 
 
+def test_networks_are_shown_with_the_same_pictures() -> None:
+    inputs = np.random.default_rng(0).random((3, 1, 12, 12)).astype(np.float32)
+    made = {"one": np.zeros((3, 1, 6, 6)), "two": np.ones((3, 2, 1, 6, 6)), "bent": np.ones((3, 1, 6, 6))}
+    where = {"one": outlines(3), "two": outlines(3, 2), "bent": outlines(3)}
+    rows = figures.side_by_side(inputs, made, where, meshes=["bent"]).axes
+    assert len(rows) == 3 * (2 + 3 + 2)
+    for row in (0, 2, 5):
+        for index in range(3):
+            axes = rows[3 * row + index]
+            np.testing.assert_array_equal(np.asarray(axes.images[0].get_array()), inputs[index, 0])
+    assert [len(rows[3 * row].lines) for row in (0, 2, 5)] == [4, 2 * 4, 2 * 9]
+    assert [rows[3 * row].get_ylabel() for row in (0, 2, 5)] == ["one", "two", "bent"]
+
+
 def test_the_matrix_has_a_row_for_each_channel_and_a_column_for_each_map() -> None:
     inputs = np.arange(2 * 3, dtype=np.float32).reshape(2, 3, 1, 1) / 6 + np.zeros((2, 3, 8, 8), dtype=np.float32)
     made = np.zeros((2, 2, 3, 4, 4), dtype=np.float32)

@@ -1,6 +1,6 @@
 """Pictures of what spatial transformers do, as matplotlib figures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -77,6 +77,33 @@ def gallery(
         if outlines is not None:
             _draw_outlines(upper, outlines[index], inputs.shape[2:], mesh=mesh)
             _show_outputs(lower, outputs[index])
+    return figure
+
+
+def side_by_side(
+    inputs: np.ndarray,
+    outputs: Mapping[str, np.ndarray],
+    outlines: Mapping[str, np.ndarray],
+    *,
+    meshes: Collection[str] = (),
+) -> Figure:
+    """What several networks make of the same inputs `[n, C, H, W]`: for each, a row of what it looked at and of it.
+
+    Outputs `[n, C, h', w']` and outlines `[n, h, w, 2]` by name, or both with an axis K after the first; networks of
+    these `meshes` are shown with the lines between.
+    """
+    several = {name: made[:, None] if made.ndim == 4 else made for name, made in outputs.items()}
+    rows = sum(1 + made.shape[1] for made in several.values())
+    figure = Figure(figsize=(_INCH * len(inputs), (_INCH + 0.05) * rows + 0.1), layout="constrained")
+    grid = iter(figure.subplots(rows, len(inputs), squeeze=False))
+    for name, made in several.items():
+        part = [next(grid) for _ in range(1 + made.shape[1])]
+        part[0][0].set_ylabel(name, fontsize=7)
+        for index, outline in enumerate(outlines[name].reshape(*made.shape[:2], *outlines[name].shape[-3:])):
+            upper, *lower = (axes[index] for axes in part)
+            show_picture(upper, inputs[index])
+            _draw_outlines(upper, outline, inputs.shape[2:], mesh=name in meshes)
+            _show_outputs(lower, made[index])
     return figure
 
 

@@ -171,12 +171,31 @@ def test_a_table_is_run_once_and_shown(tmp_path: Path, capsys: pytest.CaptureFix
     assert file.relative_to(tmp_path) == Path("results/quick/digits/convnet.rts.0.json")
     (record,) = load_experiment("digits").records(tmp_path / "results" / "quick")["convnet/rts"]
     assert record["options"]["epochs"] == record["epochs"] == 2
-    assert "<img" in (tmp_path / "runs" / "quick" / "digits.html").read_text()
-    assert "not yet run" in (tmp_path / "runs" / "quick" / "digits.md").read_text()
+    runs = tmp_path / "runs" / "quick"
+    page = (runs / "digits.html").read_text()
+    assert "<img" in page
+    assert '<a href="digits/convnet.rts.0/report.html">' in page
+    assert (runs / "digits/convnet.rts.0/report.html").exists()
+    assert "not yet run" in (runs / "digits.md").read_text()
     written = file.stat().st_mtime_ns
     assert main(words) == 0
     assert "1 of 1" not in capsys.readouterr().out
     assert file.stat().st_mtime_ns == written
+
+
+def test_networks_of_a_column_are_shown_side_by_side(tmp_path: Path) -> None:
+    experiment = load_experiment("digits")
+    (cell,) = experiment.choose(["st-convnet/rts"])
+    few = {"epochs": 1, "labels": 200}
+    cells = tuple(
+        replace(cell, row=row, quick=few | words) for row, words in (("one", {}), ("two", {"transformers": 2}))
+    )
+    records = {cell.name: [cell.run(tmp_path, 0, Console(quiet=True), quick=True)] for cell in cells}
+    page = write_experiment(replace(experiment, cells=cells), records, tmp_path).read_text()
+    assert page.count("side by side</h2>") == 1
+    assert page.count("<img") == 1 + 2
+    alone = write_experiment(replace(experiment, cells=cells[:1]), records, tmp_path).read_text()
+    assert "side by side</h2>" not in alone
 
 
 def test_a_digit_is_looked_for_once_and_the_search_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ def import_backbone(path: str, in_shape: Sequence[int], outputs: int) -> nn.Modu
     try:
         imported = import_module(module)
         make = partial(Pretrained, name) if module == "timm" else getattr(imported, name)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, RuntimeError) as error:
         raise ValueError(f"backbone: wanted one that can be imported, got {path!r}: {error}") from error
     backbone = make(tuple(in_shape), outputs)
     if not isinstance(backbone, nn.Module):

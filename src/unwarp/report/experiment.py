@@ -3,17 +3,19 @@
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, select_autoescape
 from matplotlib.figure import Figure
 from rich.table import Table
 
 from unwarp import figures
-from unwarp.report.page import embed, gallery_of
+from unwarp.report.page import REPORT, embed, gallery_of, write_report
 from unwarp.tasks.colocalise import Colocalised
-from unwarp.tasks.evaluation import load_evaluation
+from unwarp.tasks.evaluation import EVALUATION, load_evaluation
 from unwarp.tasks.experiments import FOUND, Cell, Experiment
+from unwarp.tasks.run_folder import RunFolder
 
 Records = Mapping[str, Sequence[dict[str, Any]]]
 
@@ -32,6 +34,7 @@ COLUMNS = (
 # Of these, what fits a terminal.
 _SHORT = ("cell", "test error %", "published", "difference", "minutes")
 _MISSING = "not yet run"
+_SIDE_BY_SIDE = 10
 
 
 def experiment_rows(experiment: Experiment, records: Records) -> list[tuple[str, ...]]:
@@ -66,23 +69,36 @@ def experiment_markdown(experiment: Experiment, records: Records) -> str:
 def write_experiment(experiment: Experiment, records: Records, out: Path) -> Path:
     """Write EXPERIMENT.md and EXPERIMENT.html into the folder of the runs; returns the page.
 
-    The page shows, for each cell whose run is still there, test pictures and what its network made of them.
+    The page shows what the networks of each column make of the same test pictures; then, for each cell whose run is
+    still there, more of them, with a link to the report of that run, which is written where it is missing.
     """
     out.mkdir(parents=True, exist_ok=True)
     (out / f"{experiment.name}.md").write_text(experiment_markdown(experiment, records))
-    pictures = []
+    columns: dict[str, dict[str, _Seen]] = {}
+    sections = []
     for cell in experiment.cells:
         for record in records[cell.name][:1]:
-            figure = _picture(cell, record, out / cell.file(record["seed"]).with_suffix(""))
-            if figure is not None:
-                pictures.append((cell.name, embed(figure, cell.name)))
+            path = cell.file(record["seed"]).with_suffix("")
+            if cell.task == "colocalise" and (out / path / FOUND).exists():
+                search = search_of(Colocalised.load(out / path / FOUND))
+                sections.append({"name": cell.name, "picture": embed(search, cell.name)})
+            if cell.task == "train" and (out / path / record["options"]["model"] / EVALUATION).exists():
+                seen = _see(record["options"], out / path)
+                columns.setdefault(cell.column, {})[cell.row] = seen
+                gallery = embed(gallery_of(seen.arrays, "gallery", mesh=seen.mesh), cell.name)
+                sections.append({"name": cell.name, "picture": gallery, "report": (path / REPORT).as_posix()})
     environment = Environment(loader=PackageLoader("unwarp", "report"), autoescape=select_autoescape())
     page = environment.get_template("experiment.html").render(
         title=experiment.title,
         source=experiment.source,
         columns=COLUMNS,
         rows=experiment_rows(experiment, records),
-        pictures=pictures,
+        columns_seen=[
+            {"name": column, "picture": embed(figure, column)}
+            for column, seen in columns.items()
+            if (figure := _side_by_side(seen)) is not None
+        ],
+        sections=sections,
     )
     file = out / f"{experiment.name}.html"
     file.write_text(page)
@@ -95,14 +111,38 @@ def search_of(result: Colocalised, count: int = 5) -> Figure:
     return figures.search(images.numpy(), boxes.numpy(), true.numpy())
 
 
-def _picture(cell: Cell, record: dict[str, Any], run: Path) -> Figure | None:
-    """What a run looked at, if it is still there."""
-    if cell.task == "colocalise":
-        file = run / FOUND
-        return search_of(Colocalised.load(file)) if file.exists() else None
-    file = run / record["options"]["model"] / "evaluation.npz"
-    mesh = record["options"].get("transform") == "tps"
-    return gallery_of(load_evaluation(file), "gallery", mesh=mesh) if file.exists() else None
+class _Seen(NamedTuple):
+    """The evaluation of a run, and whether its transformer bends."""
+
+    arrays: dict[str, np.ndarray]
+    mesh: bool
+
+
+def _see(options: Mapping[str, Any], path: Path) -> _Seen:
+    """What a run made of the test pictures; its report is brought up to date."""
+    evaluation, report = path / options["model"] / EVALUATION, path / REPORT
+    if not report.exists() or report.stat().st_mtime_ns < evaluation.stat().st_mtime_ns:
+        write_report(RunFolder.open(path, backbone=options.get("backbone")))
+    return _Seen(load_evaluation(evaluation), options.get("transform") == "tps")
+
+
+def _side_by_side(seen: Mapping[str, _Seen]) -> Figure | None:
+    """What the networks of a column make of the same pictures; None if fewer than two have a transformer."""
+    straighten = {name: one for name, one in seen.items() if "gallery_outline" in one.arrays}
+    if len(straighten) < 2:
+        return None
+    inputs = next(iter(straighten.values())).arrays["gallery_input"][:_SIDE_BY_SIDE]
+    alike = {
+        name: one
+        for name, one in straighten.items()
+        if np.array_equal(one.arrays["gallery_input"][:_SIDE_BY_SIDE], inputs)
+    }
+    return figures.side_by_side(
+        inputs,
+        {name: one.arrays["gallery_output"][:_SIDE_BY_SIDE] for name, one in alike.items()},
+        {name: one.arrays["gallery_outline"][:_SIDE_BY_SIDE] for name, one in alike.items()},
+        meshes=[name for name, one in alike.items() if one.mesh],
+    )
 
 
 def _row(cell: Cell, records: Sequence[dict[str, Any]]) -> tuple[str, ...]:

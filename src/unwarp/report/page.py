@@ -17,9 +17,10 @@ from matplotlib.figure import Figure
 from unwarp import figures
 from unwarp.report.film import write_film, write_turning
 from unwarp.report.table import COLUMNS, result_row
-from unwarp.tasks.evaluation import load_evaluation, spelled
+from unwarp.tasks.evaluation import EVALUATION, load_evaluation, spelled
 from unwarp.tasks.run_folder import RunFolder
 
+REPORT = "report.html"
 # What was logged, by name: (epoch, value).
 _Log = dict[str, list[tuple[int, float]]]
 _MATRICES = 8
@@ -59,13 +60,13 @@ def write_report(run: RunFolder) -> Path:
         models=[_model_section(run, model) for model in results],
         options=run.options.flat(),
     )
-    file = run.path / "report.html"
+    file = run.path / REPORT
     file.write_text(page)
     return file
 
 
 def _model_section(run: RunFolder, model: str) -> dict[str, Any]:
-    arrays = load_evaluation(run.folder(model) / "evaluation.npz")
+    arrays = load_evaluation(run.folder(model) / EVALUATION)
     classes = [str(name) for name in arrays["classes"]]
     straightens = "gallery_outline" in arrays
     mesh = run.options.model.transform == "tps"

@@ -14,6 +14,8 @@ from unwarp.models import Classifier
 from unwarp.nn import diagnose, seen_from_front
 from unwarp.tasks.turning import turn
 
+# In the folder of a model.
+EVALUATION = "evaluation.npz"
 _GALLERY = 16
 _OUTLINE = (9, 9)
 _POSES = 2000
@@ -32,7 +34,8 @@ def evaluate(model: Classifier, batches: PictureBatches, device: torch.device) -
         straightened picture lies in the input; and, where they are known, `pose_learned` and `pose_true [n, 4]`:
         rotation in radians, log-scale and centre (x, y), of about 2000 pictures.
 
-        Of a model with spatial transformers, also what `turn` gives.
+        Of a model with spatial transformers, also what `turn` gives; of pictures that are distorted, for those of the
+        first batch that were turned least.
 
         With K maps of each picture, `*_output`, `*_outline`, `pose_learned` and `mean_after` have an axis K after their
         first; but where each crop has a label of its own, `mean_after` is the mean of the crops of a class. Of A
@@ -46,6 +49,7 @@ def evaluate(model: Classifier, batches: PictureBatches, device: torch.device) -
     sums: list[Any] = [0.0, 0.0]
     counts = torch.zeros(classes)
     gallery: dict[str, Tensor] = {}
+    turning = torch.empty(0)
     worst: dict[str, Tensor] = {}
     for images, labels, seed in batches.test_dataloader():
         batch = batches.distort(images.to(device), labels.to(device), seed)
@@ -75,6 +79,7 @@ def evaluate(model: Classifier, batches: PictureBatches, device: torch.device) -
                 true.append(_pose(batch.pull, inverse=True).cpu())
         if not gallery:
             gallery = {name: value[:_GALLERY] for name, value in shown.items()}
+            turning = before[_least_turned(batch.pull, len(before))]
         wrong = (shown["predicted"] != shown["label"]).reshape(len(labels), -1).any(1)
         worst = {
             name: torch.cat([worst[name], value[wrong]]) if worst else value[wrong] for name, value in shown.items()
@@ -89,7 +94,7 @@ def evaluate(model: Classifier, batches: PictureBatches, device: torch.device) -
     arrays |= {f"gallery_{name}": value.numpy() for name, value in gallery.items()}
     arrays |= {f"worst_{name}": value.numpy() for name, value in worst.items()}
     if "outline" in gallery and len(batches.image_shape) == 3:
-        arrays |= turn(model, gallery["input"][:_TURNING].to(device))
+        arrays |= turn(model, turning)
     if learned:
         arrays |= {"pose_learned": torch.cat(learned).numpy(), "pose_true": torch.cat(true).numpy()}
     return arrays
@@ -135,6 +140,14 @@ def _outline(pull: Map) -> Tensor:
     """Where the output, or the middle of its depth, lies in the input, seen from the front: `[*batch, 9, 9, 2]`."""
     grid, after = pull.grid((*(1,) * (pull.ndim - 2), *_OUTLINE)), len(pull.batch)
     return grid.flatten(after, -2).unflatten(after, _OUTLINE)[..., :2]
+
+
+def _least_turned(pull: Map | None, count: int) -> Tensor:
+    """Which of `count` pictures: turned further they are still like what was learned from."""
+    if pull is None:
+        return torch.arange(min(count, _TURNING))
+    angles = _pose(pull, inverse=True)[..., 0].abs().reshape(count, -1).amax(1)
+    return angles.argsort()[:_TURNING].cpu()
 
 
 def _pose(pull: Map, *, inverse: bool = False) -> Tensor:

@@ -19,7 +19,7 @@ from rich.console import Console
 from unwarp.data.batches import PictureBatches
 from unwarp.models import Classifier, build_model, build_transform, import_backbone
 from unwarp.tasks.classify import ClassifyTask
-from unwarp.tasks.evaluation import error_percent, evaluate, save_evaluation
+from unwarp.tasks.evaluation import EVALUATION, error_percent, evaluate, save_evaluation
 from unwarp.tasks.machine import machine
 from unwarp.tasks.options import Options
 from unwarp.tasks.progress import FilmRecorder, StopBetweenBatches, TrainingProgress
@@ -182,7 +182,7 @@ def _train_one(
         return False
     trained = load_best(run, name)
     arrays = evaluate(trained, batches, trainer.strategy.root_device)
-    save_evaluation(arrays, folder / "evaluation.npz")
+    save_evaluation(arrays, folder / EVALUATION)
     run.add_result(
         name,
         {
