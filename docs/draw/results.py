@@ -17,14 +17,18 @@ INTRODUCTION = """\
 # Results
 
 What was truly run, from the files in [results/](results/), which hold seed, time, machine, versions, commit and
-options of each run; this page is written by `python docs/draw/results.py`. A cell is trained by the command above its
-table, with `--cells CELL` and `--seeds N`.
+options of each run; this page is written by `python docs/draw/results.py`. The command above a table trains a cell of
+it, with `--cells CELL` and `--seeds N`, as its recipe is today; where recipes have changed since, the options in a
+file, and its epochs here, are those it was measured with ([lab book](log.md)).
 
 Errors are in percent of the test pictures, distorted once with a fixed seed; weights are those with the least
 validation error, and the test pictures were read once, at the end. Means over seeds, which follow in brackets; ✗
 marks a mean that misses the published figure. One standard deviation of an error of 0.7 % on 10,000 pictures is 0.08
 %. Minutes are those of training alone; runs on 1 thread shared the machine with other work, those on the H100 with
 about ten others, so that their times are upper bounds, some far too high.
+
+Training pictures of R, RTS and P are bent at random besides (`bend` in the files), which the papers do not say of
+theirs; all networks of a column are given the same.
 """
 
 
