@@ -19,18 +19,18 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--all", action="store_true", help="every table")
     parser.add_argument("--list", action="store_true", help="show the tables and what is there of them; run nothing")
     parser.add_argument(
-        "--cells", nargs="+", metavar="ROW/COLUMN", help="some cells, whole rows or columns (default: all)"
+        "--cells", nargs="+", metavar="ROW/COLUMN", help="some cells, whole rows or columns; all without"
     )
     parser.add_argument("--data", metavar="PATH", help="the folder of pictures, for tables that say FOLDER")
-    parser.add_argument("--seeds", type=int, default=1, help="how many seeds of each cell, from 0 (default: 1)")
+    parser.add_argument("--seeds", type=int, default=1, help="how many seeds of each cell, from 0")
     parser.add_argument("--quick", action="store_true", help="the quick setting of each; its figures are kept apart")
     parser.add_argument(
         "--accelerator",
         choices=("auto", "cpu", "gpu"),
         default="auto",
-        help="what to train on; co-localisation takes the CPU (default: auto)",
+        help="what to train on; co-localisation takes the CPU",
     )
-    parser.add_argument("--results", default="results", metavar="DIR", help="where figures are kept (default: results)")
+    parser.add_argument("--results", default="results", metavar="DIR", help="where figures are kept")
     parser.add_argument("--out", default="runs/reproduce", metavar="DIR", help="where runs are kept")
     given = parser.parse_args(list(argv))
     if given.seeds < 1:
