@@ -127,9 +127,9 @@ def _see(options: Mapping[str, Any], path: Path) -> _Seen:
 
 
 def _side_by_side(seen: Mapping[str, _Seen]) -> Figure | None:
-    """What the networks of a column make of the same pictures; None if fewer than two have a transformer."""
+    """What those networks of a column that have transformers make of the same pictures; None if there is but one."""
     straighten = {name: one for name, one in seen.items() if "gallery_outline" in one.arrays}
-    if len(straighten) < 2:
+    if not straighten:
         return None
     inputs = next(iter(straighten.values())).arrays["gallery_input"][:_SIDE_BY_SIDE]
     alike = {
@@ -137,6 +137,8 @@ def _side_by_side(seen: Mapping[str, _Seen]) -> Figure | None:
         for name, one in straighten.items()
         if np.array_equal(one.arrays["gallery_input"][:_SIDE_BY_SIDE], inputs)
     }
+    if len(alike) < 2:
+        return None
     return figures.side_by_side(
         inputs,
         {name: one.arrays["gallery_output"][:_SIDE_BY_SIDE] for name, one in alike.items()},

@@ -209,9 +209,8 @@ def keep(record: dict[str, Any], file: Path) -> None:
 
 def _train(path: Path, options: dict[str, Any], console: Console, later: int) -> dict[str, Any]:
     run = RunFolder(path, Options.of({**options, "name": path.name, "out": str(path.parent)}))
-    if (path / "config.yaml").exists() and RunFolder.open(
-        path, backbone=run.options.model.backbone
-    ).options != run.options:
+    backbone = run.options.model.backbone
+    if (path / "config.yaml").exists() and RunFolder.open(path, backbone=backbone).options != run.options:
         raise ValueError(f"out: wanted a run of the same options in {path}, got one of others; remove it")
     train(run, console, later)
     (record,) = run.results().values()
