@@ -135,6 +135,47 @@ def test_the_fill_has_a_gradient() -> None:
     assert torch.autograd.gradcheck(lambda f: sample(image, grid, padding="constant", fill=f), (fill,))
 
 
+@pytest.mark.parametrize("mode", ["linear", "cubic", "spline3"])
+def test_image_grid_and_fill_have_second_derivatives_of_each_other(mode: str) -> None:
+    image = torch.randn(1, 2, 3, 4, dtype=torch.float64, requires_grad=True)
+    grid = grid_of(4, 2, reach=1.3, count=1).requires_grad_()
+    fill = torch.randn(2, dtype=torch.float64, requires_grad=True)
+
+    def read(picture: Tensor, points: Tensor, outside: Tensor) -> Tensor:
+        return sample(picture, points, mode=mode, padding="constant", fill=outside)
+
+    assert torch.autograd.gradgradcheck(read, (image, grid, fill))
+    assert torch.autograd.gradgradcheck(lambda g, f: read(image.detach(), g, f), (grid, fill))
+
+
+def test_the_gradient_of_the_fill_is_the_same_for_all_numbers_of_threads() -> None:
+    image, grid, grad_out = torch.rand(1, 1, 9, 9), 3 * torch.rand(1, 900, 900, 2) - 1.5, torch.rand(1, 1, 900, 900)
+    before, results = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            fill = torch.zeros(1, requires_grad=True)
+            results += torch.autograd.grad(sample(image, grid, padding="constant", fill=fill), fill, grad_out)
+    finally:
+        torch.set_num_threads(before)
+    assert results[0] == results[1] == results[2]
+
+
+def test_a_tensor_that_is_stored_with_the_other_sign_is_read_as_what_it_is() -> None:
+    numbers = torch.complex(torch.rand(1, 1, 4, 5), torch.rand(1, 1, 4, 5))
+    points = torch.complex(grid_of(6, 2, count=1).float(), torch.rand(1, 6, 1, 2))
+    image, grid = numbers.conj().imag, points.conj().imag
+    assert image.is_neg()
+    assert grid.is_neg()
+    torch.testing.assert_close(sample(image, grid), sample(image.resolve_neg(), grid.resolve_neg()))
+
+
+def test_the_operator_refuses_coordinates_of_low_precision() -> None:
+    words = ((3, 4), False, "linear", ("zeros", "zeros"), None)
+    with pytest.raises(TypeError, match="^coordinates: wanted float32 or float64, got torch.bfloat16"):
+        torch.ops.unwarp.read(torch.rand(1, 1, 5, 5), torch.zeros(1, 12, 2, dtype=torch.bfloat16), *words)
+
+
 @pytest.mark.parametrize("needs", list(product([False, True], repeat=2)))
 def test_any_of_image_and_grid_may_need_a_gradient(needs: tuple[bool, bool]) -> None:
     image = torch.rand(1, 1, 4, 4, requires_grad=needs[0])
@@ -205,6 +246,18 @@ def test_forward_mode_agrees_with_reverse_mode() -> None:
         torch.testing.assert_close(forward_ad.unpack_dual(dual).tangent, forward.flatten(4).sum(-1))
 
 
+def test_forward_mode_goes_through_a_backward_pass() -> None:
+    image = torch.rand(1, 2, 5, 5, dtype=torch.float64, requires_grad=True)
+    grid = grid_of(6, 2, count=1).requires_grad_()
+    weight, change = torch.rand(2, 1, 2, 6, 1, dtype=torch.float64)
+    for leaf in (image, grid):
+        (wanted,) = torch.autograd.grad(sample(image, grid), leaf, change)
+        with forward_ad.dual_level():
+            loss = (sample(image, grid) * forward_ad.make_dual(weight, change)).sum()
+            (found,) = torch.autograd.grad(loss, leaf)
+            torch.testing.assert_close(forward_ad.unpack_dual(found).tangent, wanted)
+
+
 @pytest.mark.parametrize(
     ("kind", "image", "grid", "words", "named"),
     [
@@ -217,7 +270,11 @@ def test_forward_mode_agrees_with_reverse_mode() -> None:
         (ValueError, torch.zeros(1, 1, 2, 2), torch.zeros(2, 1, 1, 2), {}, "grid"),
         (ValueError, torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 1, 2), {"mode": "bilinear"}, "mode"),
         (ValueError, torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 1, 2), {"padding": "edge"}, "padding"),
+        (TypeError, torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 1, 2), {"padding": None}, "padding"),
+        (TypeError, torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 1, 2), {"padding": {"zeros"}}, "padding"),
         (ValueError, torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 1, 2), {"fill": 1.0}, "fill"),
+        (TypeError, torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 1, 2), {"fill": None}, "fill"),
+        (TypeError, torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 1, 2), {"fill": torch.ones(1) * 1j}, "fill"),
         (
             ValueError,
             torch.zeros(1, 2, 2, 2),

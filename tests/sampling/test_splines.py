@@ -53,6 +53,23 @@ def test_coefficients_have_derivatives_of_every_order_and_a_vmap() -> None:
     torch.testing.assert_close(together, torch.stack([coefficients(one) for one in stack]))
 
 
+def test_torch_func_knows_the_derivatives_of_an_image_read_as_a_spline() -> None:
+    image, tangent = torch.rand(2, 1, 1, 5, 6, dtype=torch.float64)
+    grid = 2 * torch.rand(1, 3, 4, 2, dtype=torch.float64) - 1
+
+    def read(picture: torch.Tensor) -> torch.Tensor:
+        return sample(picture, grid, mode="spline3")
+
+    value, along = torch.func.jvp(read, (image,), (tangent,))
+    torch.testing.assert_close(value, read(image))
+    torch.testing.assert_close(along, read(tangent))
+    leaf = image.clone().requires_grad_()
+    (wanted,) = torch.autograd.grad(read(leaf).square().sum(), leaf)
+    torch.testing.assert_close(torch.func.grad(lambda picture: read(picture).square().sum())(image), wanted)
+    each = torch.func.vmap(torch.func.grad(lambda picture: read(picture[None]).square().sum()))(image)
+    torch.testing.assert_close(each, wanted)
+
+
 @pytest.mark.parametrize("mode", SPLINES)
 @pytest.mark.parametrize("padding", PADDINGS)
 def test_the_gradient_of_a_long_axis_is_the_adjoint(mode: str, padding: str) -> None:

@@ -9,14 +9,14 @@ places within the output pixel as given.
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import product
 
 import torch
 from torch import Tensor
 
 from unwarp.coordinates import extents
 
-# A sample has at most about this many probes (64 × 64, 16 × 16 × 16): beyond, they lie farther apart than a pixel.
+# A sample has at most about this many probes (64 × 64, 16 × 16 × 16, 4096 × 1): beyond, they lie farther apart than a
+# pixel along the axes that have the most.
 MOST_PROBES = 4096.0
 # A shrinking this close to a whole number is that number: rounding shall not cost another row of probes.
 WHOLE = 1e-4
@@ -48,22 +48,38 @@ def probes(footprints: Tensor, in_size: Sequence[int]) -> Iterator[tuple[Tensor,
     steps = torch.where(known[..., None, None], steps, torch.zeros_like(steps))
 
     half = extents(steps, in_size).unsqueeze(-1) / 2
-    shrink = (steps.detach() * half).square().sum(-2).clamp_max(MOST_SHRINK**2).sqrt().clamp_min(1)
-    volume = shrink.prod(-1, keepdim=True)
-    shrink = torch.where(volume > MOST_PROBES, shrink * (MOST_PROBES / volume) ** (1 / ndim), shrink).clamp_min(1)
+    shrink = _bounded((steps.detach() * half).square().sum(-2).clamp_max(MOST_SHRINK**2).sqrt().clamp_min(1))
     nearest = shrink.round()
     shrink = torch.where((shrink - nearest).abs() <= WHOLE, nearest, shrink)
 
-    counts = [int(shrink[..., axis].amax().ceil()) for axis in range(ndim)]
-    for cell in product(*(range(count) for count in counts)):
-        begin = (shrink.new_tensor(cell) / shrink).clamp_max(1)
-        end = ((shrink.new_tensor(cell) + 1) / shrink).clamp_max(1)
+    counts = shrink.ceil()
+    for number in range(int(counts.prod(-1).amax())):
+        # The cells of each sample in its own order: the longest of all along each axis need not meet in one.
+        cells, rest = [], torch.full_like(counts[..., 0], number)
+        for axis in range(ndim):
+            last = axis == ndim - 1  # a number beyond all cells of a sample is none of them
+            cells.append(rest if last else rest % counts[..., axis])
+            rest = (rest / counts[..., axis]).floor()
+        cell = torch.stack(cells, dim=-1)
+        begin = (cell / shrink).clamp_max(1)
+        end = ((cell + 1) / shrink).clamp_max(1)
         offset = (begin + end) / 2 - 0.5
         yield (end - begin).prod(-1), point + (steps * offset.unsqueeze(-2)).sum(-1)
 
 
+def _bounded(shrink: Tensor) -> Tensor:
+    """`shrink [..., D]`, of which the largest are cut until their product is `MOST_PROBES`."""
+    ndim = shrink.shape[-1]
+    most = torch.full_like(shrink[..., :1], MOST_PROBES ** (1 / ndim))
+    for _ in range(ndim - 1):
+        within = shrink <= most
+        left = MOST_PROBES / shrink.where(within, 1).prod(-1, keepdim=True)
+        most = left ** (1 / (~within).sum(-1, keepdim=True).clamp_min(1))
+    return torch.where(shrink.prod(-1, keepdim=True) > MOST_PROBES, torch.minimum(shrink, most), shrink)
+
+
 def _difference(grid: Tensor, axis: int) -> Tensor:
-    if grid.shape[axis] == 1:
+    if grid.shape[axis] < 2:
         return torch.zeros_like(grid)
     ahead = grid.diff(dim=axis)
     first, last = ahead.narrow(axis, 0, 1), ahead.narrow(axis, -1, 1)

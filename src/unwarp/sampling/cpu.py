@@ -130,6 +130,8 @@ def _fresh(result: Tensor) -> Tensor:
 
 
 def _points(coordinates: Tensor, linear: bool) -> Any:
+    if coordinates.dtype not in (torch.float32, torch.float64):
+        raise TypeError(f"coordinates: wanted float32 or float64, got {coordinates.dtype}")
     coordinates = coordinates.detach()
     # A grid may be shared by all maps (stride 0), but its points lie side by side: whole ones, or all x before all y.
     first = coordinates[:1]

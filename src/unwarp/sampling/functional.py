@@ -94,6 +94,8 @@ def sample_at(
     """
     check_choice("mode", mode, MODES)
     ndim = image.ndim - 2
+    if not isinstance(padding, (str, Sequence)):
+        raise TypeError(f"padding: wanted a word, or a sequence of words, got {type(padding).__name__}")
     beyond = (padding,) * ndim if isinstance(padding, str) else tuple(padding)
     if len(beyond) != ndim:
         raise ValueError(f"padding: wanted one word, or one for each of {ndim} spatial axes, got {beyond}")
@@ -123,9 +125,13 @@ def check_same_device(name: str, tensor: Tensor, image: Tensor) -> None:
 def _background(fill: float | Tensor, constant: bool, image: Tensor) -> Tensor | None:
     channels = image.shape[1]
     if isinstance(fill, Tensor):
+        if fill.is_complex():
+            raise TypeError(f"fill: wanted real numbers, got {fill.dtype}")
         if fill.numel() != 1 and tuple(fill.shape) != (channels,):
             raise ValueError(f"fill: wanted a number or one per channel [{channels}], got {list(fill.shape)}")
         return fill.reshape(-1).to(image.device) if constant else None
+    if not isinstance(fill, (int, float)):
+        raise TypeError(f"fill: wanted a number or a tensor, got {type(fill).__name__}")
     if not -math.inf < fill < math.inf:
         raise ValueError(f"fill: wanted a finite number, got {fill}")
     if fill != 0 and not constant:

@@ -108,9 +108,11 @@ def _read_backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
         if of_coordinates:
             for_coordinates = _grad_coordinates(grad_out, image, coordinates, *words, fill)
     if fill is not None and ctx.needs_input_grad[6]:
-        ones = torch.ones_like(image[:, :1], dtype=coordinates.dtype)
+        ones = torch.ones_like(image[:, :1], dtype=torch.promote_types(image.dtype, coordinates.dtype))
         outside = 1 - _read(ones, coordinates, size, *words, None)
-        for_fill = (grad_out * outside).transpose(0, 1).flatten(1).sum(1).sum_to_size(fill.shape).to(fill.dtype)
+        # In double precision the order in which threads add does not show.
+        of_channels = (grad_out * outside).transpose(0, 1).flatten(1).sum(1, dtype=torch.float64)
+        for_fill = of_channels.sum_to_size(fill.shape).to(fill.dtype)
     return for_image, for_coordinates, None, None, None, None, for_fill
 
 
@@ -139,25 +141,27 @@ def _grad_coordinates_backward(ctx: Any, direction: Tensor) -> tuple[Tensor | No
     *tensors, fill = ctx.saved_tensors
     size = tensors[0].shape[2:]
 
-    def gradient(grad_out: Tensor, image: Tensor, coordinates: Tensor) -> Tensor:
+    def gradient(grad_out: Tensor, image: Tensor, coordinates: Tensor, fill: Tensor | None = None) -> Tensor:
         def value(at: Tensor) -> Tensor:
             return reference.read(image, at, size, ctx.linear, ctx.mode, ctx.padding, fill)
 
         return torch.func.vjp(value, coordinates)[1](grad_out.to(image.dtype))[0]
 
-    pull: Callable[..., Any] = torch.func.vjp(gradient, *tensors)[1]
-    gradients: Sequence[Tensor] = pull(direction)
+    pull: Callable[..., Any] = torch.func.vjp(gradient, *tensors, *([] if fill is None else [fill]))[1]
+    *gradients, for_fill = (*pull(direction), *([None] if fill is None else []))
     found = [g if wanted else None for g, wanted in zip(gradients, ctx.needs_input_grad, strict=False)]
-    return *found, None, None, None, None
+    return *found, None, None, None, for_fill if ctx.needs_input_grad[6] else None
 
 
 def _is_plain(arguments: Iterable[Any]) -> bool:
-    """Whether tensors are torch's own, on a device with kernels of ours, and no mode or transform looks at calls."""
+    """Whether tensors are torch's own, as they lie in memory, where kernels of ours are, and nobody looks at calls."""
     if torch._C._len_torch_dispatch_stack() or torch._C._are_functorch_transforms_active():
         return False
     for argument in arguments:  # a generator would take as long as all else here
-        if isinstance(argument, Tensor) and not (type(argument) in _PLAIN and (argument.is_cpu or argument.is_cuda)):
-            return False
+        if isinstance(argument, Tensor):
+            on_device = argument.is_cpu or argument.is_cuda
+            if type(argument) not in _PLAIN or not on_device or argument.is_neg():
+                return False
     return True
 
 
@@ -215,6 +219,12 @@ def _operator(name: str, keep: Callable[..., None], backward: Callable[..., Any]
     def differentiable(*arguments: Any) -> Tensor:
         if torch.compiler.is_compiling():
             return overload(*arguments)
+        if forward_ad._current_level >= 0:
+            # Only a gradient that was handed down has one here. The operators are linear in their first argument.
+            primal, tangent = forward_ad.unpack_dual(arguments[0])
+            if tangent is not None:
+                value, along = (differentiable(first, *arguments[1:]) for first in (primal, tangent))
+                return forward_ad.make_dual(value, along)
         if torch._C._are_functorch_transforms_active():
             return function.apply(*arguments)
         # Saved tensors ask for gradients in a backward pass too, where nobody wants them.

@@ -4,7 +4,7 @@ Defined so for every padding, a spline goes through every pixel, at the border a
 signal: Unser, Aldroubi and Eden, "B-spline signal processing: part I", IEEE Trans. Signal Processing 41(2), 1993.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -26,7 +26,7 @@ def spline_coefficients(image: Tensor, mode: str, padding: Sequence[str]) -> Ten
     """B-spline coefficients of `image [N, C, *in]`, of its shape, in float32 or float64."""
     if image.dtype != torch.float64:
         image = image.float()
-    return torch.ops.unwarp.spline_coefficients.default(image, mode, tuple(padding), False)
+    return _coefficients(image, mode, tuple(padding), False)
 
 
 @lru_cache(maxsize=16)
@@ -99,14 +99,45 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     mode, padding, transposed = ctx.words
-    return torch.ops.unwarp.spline_coefficients(grad, mode, padding, not transposed), None, None, None
+    return _coefficients(grad, mode, padding, not transposed), None, None, None
 
 
-def _vmap(info: Any, in_dims: Sequence[int | None], image: Tensor, *words: Any) -> tuple[Tensor, int]:
+def _vmap(
+    info: Any,
+    in_dims: Sequence[int | None],
+    image: Tensor,
+    *words: Any,
+    call: Callable[..., Tensor] = torch.ops.unwarp.spline_coefficients,
+) -> tuple[Tensor, int]:
     dim = in_dims[0]
     assert dim is not None
     folded = image.movedim(dim, 0).flatten(0, 1)
-    return torch.ops.unwarp.spline_coefficients(folded, *words).unflatten(0, (info.batch_size, -1)), 0
+    return call(folded, *words).unflatten(0, (info.batch_size, -1)), 0
+
+
+class _Filtered(torch.autograd.Function):
+    """The operator for torch.func and forward mode, which know no derivatives of operators of one's own."""
+
+    setup_context = staticmethod(_keep)
+    backward = staticmethod(_backward)  # pyright: ignore[reportAssignmentType]
+
+    @staticmethod
+    def forward(image: Tensor, mode: str, padding: Sequence[str], transposed: bool) -> Tensor:
+        return torch.ops.unwarp.spline_coefficients.default(image, mode, padding, transposed)
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, *_words: None) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return _coefficients(tangent, *ctx.words)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Sequence[int | None], *arguments: Any) -> tuple[Tensor, int]:
+        return _vmap(info, in_dims, *arguments, call=_coefficients)
+
+
+def _coefficients(image: Tensor, mode: str, padding: Sequence[str], transposed: bool) -> Tensor:
+    if torch.compiler.is_compiling():
+        return torch.ops.unwarp.spline_coefficients.default(image, mode, padding, transposed)
+    return _Filtered.apply(image, mode, padding, transposed)  # pyright: ignore[reportReturnType]
 
 
 torch.library.register_autograd("unwarp::spline_coefficients", _backward, setup_context=_keep, lib=_library)

@@ -42,13 +42,33 @@ struct Footprints {
         measure(job);
     }
 
-    // Calls `work` with every probe in place.
+    // Calls `work` with every probe in place. Those of samples whose longest axes differ are taken one sample after the
+    // other, if together they would be more: the others then weigh nothing.
     template <class Work>
     void for_probes(const Job& job, const Work& work) {
+        std::int64_t together = 1, apart = 0;
+        for (int d = 0; d < D; ++d) together *= probes[d];
+        for (int lane = 0; lane < count; ++lane) {
+            std::int64_t own = 1;
+            for (int d = 0; d < D; ++d) own *= static_cast<std::int64_t>(std::ceil(shrink[d][lane]));
+            apart += own;
+        }
+        if (together <= apart) return for_cells(job, splat<W>(1), work);
+        for (int lane = 0; lane < count; ++lane) {
+            for (int d = 0; d < D; ++d) probes[d] = static_cast<int>(std::ceil(shrink[d][lane]));
+            Vec<W> alone{};
+            alone[lane] = 1;
+            for_cells(job, alone, work);
+        }
+    }
+
+   private:
+    template <class Work>
+    void for_cells(const Job& job, Vec<W> share, const Work& work) {
         std::int64_t total = 1;
         for (int d = 0; d < D; ++d) total *= probes[d];
         for (std::int64_t k = 0; k < total; ++k) {
-            weight = splat<W>(1);
+            weight = share;
             std::int64_t rest = k;
             for (int e = 0; e < D; ++e) {
                 const Vec<W> begin = min(splat<W>(W(rest % probes[e])) / shrink[e], splat<W>(1));
@@ -66,9 +86,28 @@ struct Footprints {
         }
     }
 
-   private:
+    // As in antialias.py: the largest are cut until their product is `most_probes`.
+    static void bound(W* of_axes) {
+        W product = 1;
+        for (int e = 0; e < D; ++e) product *= of_axes[e];
+        if (!(product > W(most_probes))) return;
+        W most = std::pow(W(most_probes), W(1) / D);
+        for (int round = 1; round < D; ++round) {
+            W left = W(most_probes);
+            int larger = 0;
+            for (int e = 0; e < D; ++e) {
+                if (of_axes[e] <= most)
+                    left /= of_axes[e];
+                else
+                    ++larger;
+            }
+            most = std::pow(left, W(1) / std::max(larger, 1));
+        }
+        for (int e = 0; e < D; ++e) of_axes[e] = std::min(of_axes[e], most);
+    }
+
     void measure(const Job& job) {
-        Vec<W> volume = splat<W>(1), unknown{};
+        Vec<W> unknown{};
         for (int e = 0; e < D; ++e) {
             Vec<W> squared{};
             for (int d = 0; d < D; ++d) {
@@ -80,15 +119,18 @@ struct Footprints {
             for (int lane = 0; lane < lanes; ++lane)
                 shrink[e][lane] = std::sqrt(std::min(squared[lane], W(1e12)));
             shrink[e] = max(shrink[e], splat<W>(1));
-            volume *= shrink[e];
+        }
+        for (int lane = 0; lane < lanes; ++lane) {
+            W of_axes[D];
+            for (int e = 0; e < D; ++e) of_axes[e] = shrink[e][lane];
+            bound(of_axes);
+            for (int e = 0; e < D; ++e) shrink[e][lane] = of_axes[e];
         }
         for (int d = 0; d < D; ++d) point[d] += unknown;
         for (int e = 0; e < D; ++e) {
             W most = 1;
             for (int lane = 0; lane < lanes; ++lane) {
                 W s = shrink[e][lane];
-                if (volume[lane] > W(most_probes))
-                    s = std::max(W(1), s * std::pow(W(most_probes) / volume[lane], W(1) / D));
                 const W nearest = std::nearbyint(s);
                 if (std::abs(s - nearest) <= W(whole)) s = nearest;
                 if (!(s >= 1)) s = 1;

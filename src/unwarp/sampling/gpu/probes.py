@@ -47,20 +47,17 @@ def shrinking(steps, ndim: tl.constexpr, W: tl.constexpr):
     Also into how many at most in this block, for x, y and z.
     """
     cells = ()
-    volume = steps[0] * 0 + 1
     for axis in tl.static_range(ndim):
         squared = steps[axis] * steps[axis]
         for d in tl.static_range(1, ndim):
             squared += steps[d * ndim + axis] * steps[d * ndim + axis]
         length = tl.maximum(tl.sqrt(tl.minimum(squared, MOST_SHRINK * MOST_SHRINK)), 1.0)
-        volume = volume * length
         cells = cells + (length,)
-    excess = tl.where(volume > MOST_PROBES, MOST_PROBES / volume, 1.0)
-    fewer = tl.exp2(tl.log2(excess) * (1 / ndim)) if ndim > 1 else excess
+    most = most_along_an_axis(cells)
     found = ()
     counts = ()
     for axis in tl.static_range(ndim):
-        length = tl.maximum(tl.where(volume > MOST_PROBES, cells[axis] * fewer, cells[axis]), 1.0)
+        length = tl.minimum(cells[axis], most)
         nearest = tl.floor(length + 0.5)
         length = tl.where(tl.abs(length - nearest) <= WHOLE, nearest, length)
         found = found + (length,)
@@ -68,6 +65,25 @@ def shrinking(steps, ndim: tl.constexpr, W: tl.constexpr):
     for _ in tl.static_range(3 - ndim):
         counts = counts + (1,)
     return found, counts
+
+
+@triton.jit
+def most_along_an_axis(cells):
+    """Cut to so many, the largest along each axis make at most `MOST_PROBES`; see antialias.py."""
+    ndim: tl.constexpr = len(cells)
+    volume = cells[0]
+    for axis in tl.static_range(1, ndim):
+        volume = volume * cells[axis]
+    most = volume * 0 + MOST_PROBES ** (1 / ndim)
+    for _ in tl.static_range(ndim - 1):
+        left = volume * 0 + MOST_PROBES
+        larger = volume * 0
+        for axis in tl.static_range(ndim):
+            within = cells[axis] <= most
+            left = left / tl.where(within, cells[axis], 1.0)
+            larger = larger + tl.where(within, 0.0, 1.0)
+        most = tl.exp2(tl.log2(left) / tl.maximum(larger, 1.0))
+    return tl.where(volume > MOST_PROBES, most, MOST_SHRINK)
 
 
 @triton.jit
