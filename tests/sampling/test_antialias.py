@@ -105,6 +105,22 @@ def test_shrinking_to_a_point_takes_no_longer_than_its_limit() -> None:
     assert (warp(image, LinearMap(matrix * torch.inf), (2, 2), antialias=True) == 0).all()
 
 
+def test_long_footprints_have_no_more_probes_than_large_ones() -> None:
+    image = torch.rand(1, 1, 64, 64, dtype=torch.float64)
+    grid = torch.zeros(1, 2, 2, 2, dtype=torch.float64)
+    grid[0, 0, 1, 0] = 1e30  # changes in x along both axes of the output: long in each, and none is large in both
+    assert torch.isfinite(sample(image, grid, antialias=True)).all()
+    assert sample(image, torch.zeros(1, 0, 3, 2), antialias=True).shape == (1, 1, 0, 3)
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_what_is_long_along_one_axis_is_read_pixel_by_pixel_there(ndim: int) -> None:
+    length = 3000
+    image = torch.rand(1, 1, *(2,) * (ndim - 1), length, dtype=torch.float64)
+    column = warp(image, part(1, ndim), (*(2,) * (ndim - 1), 1), antialias=True)
+    torch.testing.assert_close(column[..., 0], image.mean(-1))
+
+
 def test_the_mask_is_what_the_image_covers() -> None:
     pull = part(2.0, 2)
     mask = inside_mask(pull, (8, 8), (8, 8))
