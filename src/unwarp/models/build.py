@@ -76,8 +76,8 @@ def build_model(
         transform: what theta of the spatial transformers means; affine if None.
         num_transformers: how many follow each other, in the "st-" models; all others are alone.
         look: whether one more comes before them, which shifts to the centroid of a heatmap; see `CentroidLocalization`.
-        passes: how often they are gone through, all of them seeing pictures of the crop's size; see `Cascade`. None is
-            once, the first of them seeing the whole image at its own size.
+        passes: how often they are gone through, all of them seeing pictures of the crop's size; see `Cascade`. None,
+            and 1 without a window, is once, the first of them seeing the whole image at its own size.
         parallel: what becomes of the outputs of transformers side by side. "channels": those of one network; each
             transformer has its own localization network. "crops": each has a network of its own, and they decide
             together; one localization network for all, which starts on tiles of the picture. "shared-crops": the same

@@ -99,7 +99,8 @@ def _read_backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
     for_image = for_coordinates = for_fill = None
     of_image, of_coordinates, *_ = ctx.needs_input_grad
     on_gpu = image.is_cuda and _is_plain((grad_out, image, coordinates))
-    if on_gpu and of_image and of_coordinates and not torch.is_grad_enabled():
+    nobody_derives = not torch.is_grad_enabled() and forward_ad._current_level < 0
+    if on_gpu and of_image and of_coordinates and nobody_derives:
         # Who wants no second derivatives gets both for the reading of one.
         for_image, for_coordinates = gpu.gradients(grad_out, image, coordinates, *words, fill=fill)
     else:
