@@ -111,7 +111,7 @@ def _read_backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
     if fill is not None and ctx.needs_input_grad[6]:
         ones = torch.ones_like(image[:, :1], dtype=torch.promote_types(image.dtype, coordinates.dtype))
         outside = 1 - _read(ones, coordinates, size, *words, None)
-        # In double precision the order in which threads add does not show.
+        # Summed in double precision: the order in which threads add does not show in single.
         of_channels = (grad_out * outside).transpose(0, 1).flatten(1).sum(1, dtype=torch.float64)
         for_fill = of_channels.sum_to_size(fill.shape).to(fill.dtype)
     return for_image, for_coordinates, None, None, None, None, for_fill
