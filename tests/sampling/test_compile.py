@@ -34,6 +34,16 @@ def test_compiles_whole_and_once_for_all_sizes(transform: Transform) -> None:
     assert len(graphs) == 1
 
 
+def test_forward_mode_is_compiled_too() -> None:
+    torch._dynamo.reset()
+    image, grid, direction = torch.rand(1, 1, 5, 6), torch.rand(1, 2, 3, 2), torch.rand(1, 2, 3, 2)
+
+    def along(at: Tensor) -> Tensor:
+        return torch.func.jvp(lambda g: sample(image, g), (at,), (direction,))[1]
+
+    torch.testing.assert_close(torch.compile(along, fullgraph=True, backend="aot_eager")(grid), along(grid))
+
+
 @pytest.mark.slow
 def test_inductor_compiles_it_too() -> None:
     torch._dynamo.reset()

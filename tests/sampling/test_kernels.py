@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -10,8 +11,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests.sampling.cases import KINDS, Case, check, coordinates_of, draw
-from unwarp.coordinates import linear_grid, to_pixel
+from unwarp.coordinates import identity_grid, linear_grid, to_pixel
 from unwarp.sampling import MODES, PADDINGS, cpu, reference
+from unwarp.sampling.splines import spline_coefficients
 
 pytestmark = pytest.mark.skipif(not cpu.COMPILED, reason="installed without the compiled kernels")
 SETS = cpu.available()
@@ -25,6 +27,16 @@ def instruction_set(request: pytest.FixtureRequest) -> Iterator[str]:
     cpu.choose(request.param)
     yield request.param
     cpu.choose(SETS[0])
+
+
+@contextmanager
+def threads_of(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -242,11 +254,9 @@ def _check_threads(image: torch.Tensor, kind: str, mode: str, padding: tuple[str
     coordinates = coordinates_of(kind, image.shape[0] * 2, size, image.dtype)
     grad_out = torch.randn(image.shape[0] * 2, image.shape[1], *size, dtype=image.dtype)
     how = ("grid" not in kind, mode, padding)
-    before = torch.get_num_threads()
     results = []
-    try:
-        for threads in (1, 2, 5, 2):
-            torch.set_num_threads(threads)
+    for threads in (1, 2, 5, 2):
+        with threads_of(threads):
             results.append(
                 (
                     cpu.read(image, coordinates, size, *how, None),
@@ -254,8 +264,6 @@ def _check_threads(image: torch.Tensor, kind: str, mode: str, padding: tuple[str
                     cpu.grad_coordinates(grad_out, image, coordinates, *how, None),
                 )
             )
-    finally:
-        torch.set_num_threads(before)
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 
@@ -387,3 +395,31 @@ def test_a_forked_child_does_not_hang() -> None:
         same = cpu.read(image, coordinates, *how).numpy().tobytes() == before
         os._exit(0 if same else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.usefixtures("instruction_set")
+@pytest.mark.parametrize("mode", [mode for mode in MODES if mode.startswith("spline")])
+@pytest.mark.parametrize("padding", PADDINGS)
+@pytest.mark.parametrize("size", [(1,), (40,), (3, 33), (19, 2), (5, 70, 3), (3, 4, 200), (2000,)])
+def test_coefficients_of_splines_are_the_same_for_any_number_of_threads(
+    mode: str, padding: str, size: tuple[int, ...]
+) -> None:
+    beyond = (padding,) * len(size)
+    generator = torch.Generator().manual_seed(0)
+    # Some 20,000 pixels: more than one thread takes.
+    count = 20_000 // math.prod(size)
+    double, other = torch.randn(2, count, 3, *size, dtype=torch.float64, generator=generator)
+    grid = identity_grid(size, dtype=torch.float64).flatten(0, -2).expand(count, -1, -1)
+    for image in (double, double.float()):
+        found = {}
+        for threads in (1, 2):
+            with threads_of(threads):
+                found[threads] = spline_coefficients(image, mode, beyond)
+        assert torch.equal(found[1], found[2])
+        again = reference.read(found[1].double(), grid, size, False, mode, beyond, None)
+        torch.testing.assert_close(again.to(image.dtype), image)
+    # Their gradient is the transpose.
+    leaf = double.clone().requires_grad_()
+    coefficients = spline_coefficients(leaf, mode, beyond)
+    (gradient,) = torch.autograd.grad(coefficients, leaf, other)
+    torch.testing.assert_close((gradient * double).sum(), (coefficients * other).sum())

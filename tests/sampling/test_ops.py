@@ -230,6 +230,75 @@ def test_gradients_pass_vmap() -> None:
     torch.testing.assert_close(torch.autograd.grad(traced.square().sum(), leaves), wanted)
 
 
+@pytest.mark.parametrize("fill", [0.0, torch.tensor([0.2, 0.7, 0.4], dtype=torch.float64)])
+def test_vmap_over_the_maps_of_shared_images(fill: float | Tensor) -> None:
+    image = torch.rand(2, 3, 5, 6, dtype=torch.float64, requires_grad=True)
+    grids = 2 * torch.rand(4, 2, 5, 3, 3, 2, dtype=torch.float64) - 1
+
+    def read(grid: Tensor) -> Tensor:
+        return sample(image, grid, padding="constant", fill=fill)
+
+    def loss(picture: Tensor, grid: Tensor) -> Tensor:
+        return sample(picture, grid, padding="constant", fill=fill).square().sum()
+
+    together, one_by_one = torch.func.vmap(read)(grids), torch.stack([read(grid) for grid in grids])
+    assert torch.equal(together, one_by_one)
+    found, wanted = (torch.autograd.grad(values.square().sum(), image) for values in (together, one_by_one))
+    torch.testing.assert_close(found, wanted)
+    gradients = torch.func.grad(loss, (0, 1))
+    each = torch.func.vmap(gradients, in_dims=(None, 0))(image.detach(), grids)
+    for found, wanted in zip(each, zip(*(gradients(image.detach(), grid) for grid in grids), strict=True), strict=True):
+        torch.testing.assert_close(found, torch.stack(wanted))
+
+
+def test_vmap_over_fills() -> None:
+    image, grid, fills = torch.rand(1, 2, 5, 5), 4 * torch.rand(1, 3, 4, 2) - 2, torch.rand(4, 2)
+
+    def read(fill: Tensor) -> Tensor:
+        return sample(image, grid, padding="constant", fill=fill)
+
+    assert torch.equal(torch.func.vmap(read)(fills), torch.stack([read(fill) for fill in fills]))
+
+
+def test_many_gradients_at_once() -> None:
+    image = torch.rand(1, 2, 5, 5, dtype=torch.float64, requires_grad=True)
+    grid = grid_of(3, 2, count=1).requires_grad_()
+    values = sample(image, grid)
+    directions = torch.randn(4, *values.shape, dtype=torch.float64)
+    found = torch.autograd.grad(values, (image, grid), directions, retain_graph=True, is_grads_batched=True)
+    single = [torch.autograd.grad(values, (image, grid), one, retain_graph=True) for one in directions]
+    for gradient, wanted in zip(found, zip(*single, strict=True), strict=True):
+        torch.testing.assert_close(gradient, torch.stack(wanted))
+
+
+@pytest.mark.parametrize("mode", ["linear", "cubic", "spline3"])
+def test_torch_func_knows_second_derivatives_in_every_order_of_modes(mode: str) -> None:
+    image, grid = torch.rand(1, 1, 5, 6, dtype=torch.float64), grid_of(3, 2, reach=0.8, count=1)
+
+    def loss_of(picture: Tensor, at: Tensor) -> Tensor:
+        return sample(picture, at, mode=mode).square().sum()
+
+    for place in (0, 1):
+        wanted: Any = torch.autograd.functional.hessian(loss_of, (image, grid))[place][place]
+        for outer in (torch.func.jacfwd, torch.func.jacrev):
+            for inner in (torch.func.jacfwd, torch.func.jacrev):
+                found = outer(inner(loss_of, place), place)(image, grid)
+                torch.testing.assert_close(found, wanted)
+
+
+def test_autocast_leaves_coordinates_and_images_as_they_are() -> None:
+    image, grid = torch.rand(2, 3, 40, 50), torch.rand(2, 9, 8, 2, requires_grad=True)
+    for picture in (image, image.bfloat16()):
+        for mode in ("linear", "spline3"):
+            wanted = sample(picture, grid, mode=mode)
+            (wanted_gradient,) = torch.autograd.grad(wanted.float().square().sum(), grid)
+            with torch.autocast("cpu", torch.bfloat16):
+                found = sample(picture, grid, mode=mode)
+                (gradient,) = torch.autograd.grad(found.float().square().sum(), grid)
+            assert found.dtype == picture.dtype and gradient.dtype == torch.float32
+            assert torch.equal(found, wanted) and torch.equal(gradient, wanted_gradient)
+
+
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:.*torch.jit:DeprecationWarning")
 def test_a_traced_program_reads_what_it_is_given() -> None:
     first, second = [(torch.rand(1, 1, 5, 5), torch.rand(1, 4, 4, 2)) for _ in range(2)]

@@ -1,5 +1,6 @@
 """Glue to the compiled kernels: tensors in, tensors out; no autograd."""
 
+import math
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
@@ -120,6 +121,21 @@ def grad_coordinates(
     )
     _kernels.backward_points(*arrays, *how)
     return result
+
+
+def prefilter(pixels: Tensor, axis: int, around: int, diagonals: Tensor) -> None:
+    """Solve a system of equations for every line of `pixels` along an axis, in place.
+
+    Args:
+        pixels: contiguous, float32 or float64.
+        axis: an axis of theirs.
+        around: before a line go so many pixels of its other end, and as many after it.
+        diagonals: `[count + 2 around, 5]`, float64: of each row of the matrix the entries from two before its diagonal
+            to two after it. The diagonal is larger than all others of its row, or of its column, together.
+    """
+    outer, inner = (math.prod(extents) for extents in (pixels.shape[:axis], pixels.shape[axis + 1 :]))
+    lines = pixels.view(outer, pixels.shape[axis], inner)
+    _kernels.prefilter(torch.to_dlpack(lines), around, torch.to_dlpack(diagonals), _threads(pixels))
 
 
 def _fresh(result: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import torch.autograd.forward_ad as forward_ad
 from torch import Tensor
+from torch._C._functorch import is_legacy_batchedtensor  # those of torch.autograd.grad(is_grads_batched=True)
 from torch._functorch.utils import unwrap_dead_wrappers
 
 from unwarp.sampling import cpu, gpu, onnx, reference
@@ -55,13 +56,17 @@ def read(
 def _is_for_reference(*tensors: Tensor | None) -> bool:
     # torch has no forward-mode rule for operators of one's own, and torch.jit.trace fails at one with a list of sizes;
     # the reference is made of torch's.
-    if torch.compiler.is_compiling():
-        return False
-    if torch._C._is_tracing():
-        return True
     # To ask each tensor takes longer than to ask whether anyone is in forward mode.
     in_forward_mode = forward_ad._current_level >= 0
-    return in_forward_mode and any(t is not None and forward_ad.unpack_dual(t).tangent is not None for t in tensors)
+    if torch.compiler.is_compiling():
+        return in_forward_mode
+    if torch._C._is_tracing():
+        return True
+    # Tangents of an outer level do not show at an inner one.
+    return in_forward_mode and (
+        torch._C._are_functorch_transforms_active()
+        or any(t is not None and forward_ad.unpack_dual(t).tangent is not None for t in tensors)
+    )
 
 
 @torch.library.register_fake("unwarp::read", lib=_library)
@@ -161,7 +166,7 @@ def _is_plain(arguments: Iterable[Any]) -> bool:
     for argument in arguments:  # a generator would take as long as all else here
         if isinstance(argument, Tensor):
             on_device = argument.is_cpu or argument.is_cuda
-            if type(argument) not in _PLAIN or not on_device or argument.is_neg():
+            if type(argument) not in _PLAIN or not on_device or argument.is_neg() or is_legacy_batchedtensor(argument):
                 return False
     return True
 
@@ -177,23 +182,32 @@ def _operator(name: str, keep: Callable[..., None], backward: Callable[..., Any]
     """
     overload = getattr(torch.ops.unwarp, name).default
 
-    def fold(value: Any, dim: int | None, count: int) -> Any:
-        if not isinstance(value, Tensor):
-            return value
-        value = value.expand(count, *value.shape) if dim is None else value.movedim(dim, 0)
-        return value.flatten(0, 1)
-
     def mapped(
         info: Any, in_dims: Sequence[int | None], *arguments: Any, call: Callable[..., Tensor]
     ) -> tuple[Tensor, int]:
-        # The mapped axis joins the batch. A fill has no batch axis to join.
-        has_fill = name != "grad_image" and arguments[-1] is not None
-        if has_fill and in_dims[-1] is not None:
-            raise NotImplementedError(f"vmap over the fill of unwarp::{name}: give one fill for all")
-        folded = [fold(value, dim, info.batch_size) for value, dim in zip(arguments, in_dims, strict=True)]
-        if has_fill:
-            folded[-1] = arguments[-1]
-        return call(*folded).unflatten(0, (info.batch_size, -1)), 0
+        pairs = list(zip(arguments, in_dims, strict=True))
+        if name != "grad_image" and isinstance(arguments[-1], Tensor) and in_dims[-1] is not None:
+            # A fill has no batch axis that the mapped one could join.
+            def single(i: int) -> list[Any]:
+                return [v.select(dim, i) if isinstance(v, Tensor) and dim is not None else v for v, dim in pairs]
+
+            return torch.stack([call(*single(i)) for i in range(info.batch_size)]), 0
+
+        # The mapped axis joins the batch; where all share the images, the maps of each.
+        image = {"read": 0, "grad_coordinates": 1}.get(name)
+        shared = image is not None and in_dims[image] is None and len(arguments[image]) > 0
+        images = len(arguments[image]) if shared else 1
+
+        def fold(value: Tensor, dim: int | None) -> Tensor:
+            value = value.expand(info.batch_size, *value.shape) if dim is None else value.movedim(dim, 0)
+            return value.unflatten(1, (images, -1)).transpose(0, 1).flatten(0, 2)
+
+        folded = list(arguments)
+        for place, (value, dim) in enumerate(pairs):
+            is_fill = name != "grad_image" and place == len(pairs) - 1
+            if isinstance(value, Tensor) and not is_fill and not (shared and place == image):
+                folded[place] = fold(value, dim)
+        return call(*folded).unflatten(0, (images, info.batch_size, -1)).transpose(0, 1).flatten(1, 2), 0
 
     def forward(*arguments: Any) -> Tensor:
         # torch's way to a kernel of ours takes as long as a small warp; where nobody listens there, we go straight.

@@ -4,17 +4,19 @@ Defined so for every padding, a spline goes through every pixel, at the border a
 signal: Unser, Aldroubi and Eden, "B-spline signal processing: part I", IEEE Trans. Signal Processing 41(2), 1993.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from unwarp.sampling import cpu
 from unwarp.sampling.modes import read_index, taps
 
 # The weight of a pixel k places away falls as 0.43 to the power of k (the largest pole, of degree 5): after so many
-# places it is less than float64 resolves, and long axes are filtered piece by piece.
+# places it is less than float64 resolves: what comes round a "wrap" is needed no further, and where the inverse is
+# multiplied with, long axes are filtered piece by piece.
 _REACH, _PIECE = 48, 256
 _NOTHING = 1e-18
 
@@ -29,19 +31,53 @@ def spline_coefficients(image: Tensor, mode: str, padding: Sequence[str]) -> Ten
     return _coefficients(image, mode, tuple(padding), False)
 
 
+def _entries(count: int, mode: str, padding: str) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Rows, columns and values, to be added up, of the matrix that reads `count` pixels from their coefficients."""
+    rows = torch.arange(count)
+    for index, weight in taps(rows.double(), 0.0, mode):
+        assert weight is not None
+        if not weight.any():
+            continue  # the farthest of an odd degree
+        index, valid = read_index(index, count, padding)
+        yield rows, index.long(), weight if valid is None else weight * valid
+
+
+@lru_cache(maxsize=16)
+def _diagonals(count: int, mode: str, padding: str, transposed: bool) -> Tensor:
+    """`[count, 5]`: the matrix, or its transpose, where it is not zero."""
+    diagonals = torch.zeros(count, 5, dtype=torch.float64)
+    for rows, columns, weights in _entries(count, mode, padding):
+        if transposed:
+            rows, columns = columns, rows
+        diagonals.index_put_((rows, columns - rows + 2), weights, accumulate=True)
+    return diagonals
+
+
 @lru_cache(maxsize=16)
 def _inverse(count: int, mode: str, padding: str) -> Tensor:
-    positions = torch.arange(count, dtype=torch.float64)
     matrix = torch.zeros(count, count, dtype=torch.float64)
-    rows = torch.arange(count)
-    for index, weight in taps(positions, 0.0, mode):
-        assert weight is not None
-        index, valid = read_index(index, count, padding)
-        weight = weight if valid is None else weight * valid
-        matrix.index_put_((rows, index.long()), weight, accumulate=True)
+    for rows, columns, weights in _entries(count, mode, padding):
+        matrix.index_put_((rows, columns), weights, accumulate=True)
     inverse = torch.linalg.inv(matrix)
     # Far from the diagonal they are less than float64 resolves, and in float32 subnormal, which is twenty times slower.
     return inverse.where(inverse.abs() > _NOTHING, 0)
+
+
+def _solve(image: Tensor, mode: str, padding: Sequence[str], transposed: bool) -> Tensor:
+    """What the compiled kernels do, bit for bit the same whatever the number of threads."""
+    result = image.clone(memory_format=torch.contiguous_format)
+    if not result.numel():
+        return result
+    for axis, beyond in enumerate(padding, start=2):
+        around, ends = (_REACH, "zeros") if beyond == "wrap" else (0, _outside(beyond))
+        diagonals = _diagonals(result.shape[axis] + 2 * around, mode, ends, transposed)
+        cpu.prefilter(result, axis, around, diagonals)
+    return result
+
+
+def _outside(padding: str) -> str:
+    # The coefficients are those of the image less its fill.
+    return "zeros" if padding == "constant" else padding
 
 
 def _filter(image: Tensor, mode: str, padding: Sequence[str], transposed: bool) -> Tensor:
@@ -51,7 +87,7 @@ def _filter(image: Tensor, mode: str, padding: Sequence[str], transposed: bool) 
     with torch.autocast(image.device.type, enabled=False):
         for axis, beyond in enumerate(padding, start=2):
             lines = result.movedim(axis, -1)
-            result = _filter_lines(lines, mode, "zeros" if beyond == "constant" else beyond, transposed)
+            result = _filter_lines(lines, mode, _outside(beyond), transposed)
             result = result.movedim(-1, axis)
     return result.to(image.dtype, memory_format=torch.contiguous_format)
 
@@ -80,6 +116,8 @@ def _in_pieces(lines: Tensor, across: Tensor) -> Tensor:
 
 
 _library.impl("spline_coefficients", _filter, "CompositeExplicitAutograd")
+if cpu.COMPILED:
+    _library.impl("spline_coefficients", _solve, "CPU")
 
 
 @torch.library.register_fake("unwarp::spline_coefficients", lib=_library)

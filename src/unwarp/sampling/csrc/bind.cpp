@@ -232,6 +232,21 @@ void backward_points(
     });
 }
 
+// `data [outer, count, inner]` in place; see Equations.
+void prefilter(
+    const Array& data, std::int64_t around, const nb::ndarray<const double, nb::ndim<2>, nb::c_contig>& diagonals,
+    int threads) {
+    want(data.ndim() == 3 && around >= 0 &&
+             static_cast<std::int64_t>(diagonals.shape(0)) == static_cast<std::int64_t>(data.shape(1)) + 2 * around &&
+             diagonals.shape(1) == 5,
+         "wanted pixels [outer, count, inner] and diagonals [count + 2 * around, 5]");
+    const Equations equations{
+        static_cast<std::int64_t>(data.shape(0)), static_cast<std::int64_t>(data.shape(1)),
+        static_cast<std::int64_t>(data.shape(2)), around, diagonals.data(), threads};
+    nb::gil_scoped_release released;
+    kernels().prefilter(equations, data.data(), element_of(data) == Element::f64);
+}
+
 }  // namespace
 }  // namespace unwarp
 
@@ -247,4 +262,5 @@ NB_MODULE(_kernels, module) {
     module.def("forward", forward);
     module.def("backward_image", backward_image);
     module.def("backward_points", backward_points);
+    module.def("prefilter", prefilter);
 }

@@ -19,7 +19,6 @@ struct Footprints {
     int count;  // of the samples; the lanes beyond repeat the last
     Vec<W> point[D] = {}, step[D][D] = {};  // normalised
     Vec<W> shrink[D] = {};                  // of the output's axes, at least 1: input pixels per step
-    int probes[D];                          // along each of them, for the sample that needs the most
 
     alignas(64) W position[D][lanes];  // of the present probe: what find_cell and find_taps read
     Vec<W> weight, offset[D];          // its share of the mean, and its place within the step
@@ -46,36 +45,44 @@ struct Footprints {
     // other, if together they would be more: the others then weigh nothing.
     template <class Work>
     void for_probes(const Job& job, const Work& work) {
-        std::int64_t together = 1, apart = 0;
-        for (int d = 0; d < D; ++d) together *= probes[d];
+        std::int64_t most[D], together = 1, apart = 0;
+        for (int e = 0; e < D; ++e) {
+            most[e] = 1;
+            for (int lane = 0; lane < count; ++lane) most[e] = std::max(most[e], probes(e, lane));
+            together *= most[e];
+        }
         for (int lane = 0; lane < count; ++lane) {
             std::int64_t own = 1;
-            for (int d = 0; d < D; ++d) own *= static_cast<std::int64_t>(std::ceil(shrink[d][lane]));
+            for (int e = 0; e < D; ++e) own *= probes(e, lane);
             apart += own;
         }
-        if (together <= apart) return for_cells(job, splat<W>(1), work);
+        if (together <= apart) return for_cells(job, most, splat<W>(1), work);
         for (int lane = 0; lane < count; ++lane) {
-            for (int d = 0; d < D; ++d) probes[d] = static_cast<int>(std::ceil(shrink[d][lane]));
+            std::int64_t own[D];
+            for (int e = 0; e < D; ++e) own[e] = probes(e, lane);
             Vec<W> alone{};
             alone[lane] = 1;
-            for_cells(job, alone, work);
+            for_cells(job, own, alone, work);
         }
     }
 
    private:
+    // Along one axis, for one sample.
+    std::int64_t probes(int axis, int lane) const { return static_cast<std::int64_t>(std::ceil(shrink[axis][lane])); }
+
     template <class Work>
-    void for_cells(const Job& job, Vec<W> share, const Work& work) {
+    void for_cells(const Job& job, const std::int64_t* counts, Vec<W> share, const Work& work) {
         std::int64_t total = 1;
-        for (int d = 0; d < D; ++d) total *= probes[d];
+        for (int e = 0; e < D; ++e) total *= counts[e];
         for (std::int64_t k = 0; k < total; ++k) {
             weight = share;
             std::int64_t rest = k;
             for (int e = 0; e < D; ++e) {
-                const Vec<W> begin = min(splat<W>(W(rest % probes[e])) / shrink[e], splat<W>(1));
-                const Vec<W> end = min(splat<W>(W(rest % probes[e] + 1)) / shrink[e], splat<W>(1));
+                const Vec<W> begin = min(splat<W>(W(rest % counts[e])) / shrink[e], splat<W>(1));
+                const Vec<W> end = min(splat<W>(W(rest % counts[e] + 1)) / shrink[e], splat<W>(1));
                 weight *= end - begin;
                 offset[e] = (begin + end) / 2 - W(0.5);
-                rest /= probes[e];
+                rest /= counts[e];
             }
             for (int d = 0; d < D; ++d) {
                 Vec<W> at = point[d];
@@ -127,18 +134,13 @@ struct Footprints {
             for (int e = 0; e < D; ++e) shrink[e][lane] = of_axes[e];
         }
         for (int d = 0; d < D; ++d) point[d] += unknown;
-        for (int e = 0; e < D; ++e) {
-            W most = 1;
+        for (int e = 0; e < D; ++e)
             for (int lane = 0; lane < lanes; ++lane) {
                 W s = shrink[e][lane];
                 const W nearest = std::nearbyint(s);
                 if (std::abs(s - nearest) <= W(whole)) s = nearest;
-                if (!(s >= 1)) s = 1;
-                shrink[e][lane] = s;
-                most = std::max(most, s);
+                shrink[e][lane] = s >= 1 ? s : 1;
             }
-            probes[e] = static_cast<int>(std::ceil(most));
-        }
     }
 };
 

@@ -51,6 +51,16 @@ struct Job {
     int threads;
 };
 
+// Pixels `[outer, count, inner]` without gaps, of which the lines along the middle axis are to become B-spline
+// coefficients; and the matrix that reads pixels from those. `around` pixels of its other end go before a line, and as
+// many after it.
+struct Equations {
+    std::int64_t outer, count, inner;
+    std::int64_t around;
+    const double* diagonals;  // [count + 2 * around, 5]: of each row what is from two before the diagonal to two after it
+    int threads;
+};
+
 // The kernels of one instruction set. `wide` computes in float64, else in float32.
 struct Kernels {
     const char* name;
@@ -61,6 +71,8 @@ struct Kernels {
     // Gradient of the matrices `[N * K, D + 1, D + 1]` (float64), or of the points (the grid's type); grad_out is of
     // the computing type.
     void (*backward_points)(const Job&, const Plane& image, const Plane& grad_out, void* grad_points, bool wide);
+    // The equations solved for every line of `data`, of the computing type, in place.
+    void (*prefilter)(const Equations&, void* data, bool wide);
 };
 
 const Kernels& kernels_plain();

@@ -4,6 +4,7 @@
 #include "margin.h"
 #include "packed.h"
 #include "planar.h"
+#include "prefilter.h"
 #include "scatter.h"
 
 namespace unwarp {
@@ -105,6 +106,11 @@ void backward_image(const Job& job, const Plane& grad_out, const Plane& grad_ima
     });
 }
 
+void prefilter(const Equations& equations, void* data, bool wide) {
+    if (wide) return solve_lines(equations, static_cast<double*>(data));
+    solve_lines(equations, static_cast<float*>(data));
+}
+
 }  // namespace UNWARP_ISA
 
 #define UNWARP_JOIN(a, b) a##b
@@ -114,7 +120,8 @@ void backward_image(const Job& job, const Plane& grad_out, const Plane& grad_ima
 
 const Kernels& UNWARP_TABLE(UNWARP_ISA)() {
     static const Kernels table = {
-        UNWARP_NAME(UNWARP_ISA), UNWARP_ISA::forward, UNWARP_ISA::backward_image, UNWARP_ISA::backward_points};
+        UNWARP_NAME(UNWARP_ISA), UNWARP_ISA::forward, UNWARP_ISA::backward_image, UNWARP_ISA::backward_points,
+        UNWARP_ISA::prefilter};
     return table;
 }
 
