@@ -295,8 +295,10 @@ def test_autocast_leaves_coordinates_and_images_as_they_are() -> None:
             with torch.autocast("cpu", torch.bfloat16):
                 found = sample(picture, grid, mode=mode)
                 (gradient,) = torch.autograd.grad(found.float().square().sum(), grid)
-            assert found.dtype == picture.dtype and gradient.dtype == torch.float32
-            assert torch.equal(found, wanted) and torch.equal(gradient, wanted_gradient)
+            assert found.dtype == picture.dtype
+            assert gradient.dtype == torch.float32
+            assert torch.equal(found, wanted)
+            assert torch.equal(gradient, wanted_gradient)
 
 
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:.*torch.jit:DeprecationWarning")

@@ -186,27 +186,29 @@ def _operator(name: str, keep: Callable[..., None], backward: Callable[..., Any]
         info: Any, in_dims: Sequence[int | None], *arguments: Any, call: Callable[..., Tensor]
     ) -> tuple[Tensor, int]:
         pairs = list(zip(arguments, in_dims, strict=True))
-        if name != "grad_image" and isinstance(arguments[-1], Tensor) and in_dims[-1] is not None:
-            # A fill has no batch axis that the mapped one could join.
+        apart = set() if name == "grad_image" else {len(pairs) - 1}  # a fill has no batch axis
+        if any(isinstance(arguments[place], Tensor) and in_dims[place] is not None for place in apart):
+
             def single(i: int) -> list[Any]:
                 return [v.select(dim, i) if isinstance(v, Tensor) and dim is not None else v for v, dim in pairs]
 
             return torch.stack([call(*single(i)) for i in range(info.batch_size)]), 0
 
         # The mapped axis joins the batch; where all share the images, the maps of each.
+        images = 1
         image = {"read": 0, "grad_coordinates": 1}.get(name)
-        shared = image is not None and in_dims[image] is None and len(arguments[image]) > 0
-        images = len(arguments[image]) if shared else 1
+        if image is not None and in_dims[image] is None and len(arguments[image]) > 0:
+            apart.add(image)
+            images = len(arguments[image])
 
         def fold(value: Tensor, dim: int | None) -> Tensor:
             value = value.expand(info.batch_size, *value.shape) if dim is None else value.movedim(dim, 0)
             return value.unflatten(1, (images, -1)).transpose(0, 1).flatten(0, 2)
 
-        folded = list(arguments)
-        for place, (value, dim) in enumerate(pairs):
-            is_fill = name != "grad_image" and place == len(pairs) - 1
-            if isinstance(value, Tensor) and not is_fill and not (shared and place == image):
-                folded[place] = fold(value, dim)
+        folded = [
+            fold(value, dim) if isinstance(value, Tensor) and place not in apart else value
+            for place, (value, dim) in enumerate(pairs)
+        ]
         return call(*folded).unflatten(0, (images, info.batch_size, -1)).transpose(0, 1).flatten(1, 2), 0
 
     def forward(*arguments: Any) -> Tensor:
