@@ -6,6 +6,7 @@ is at `(2 i + 1 - S) / S`. Maps are pull maps: from output to input coordinates.
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
@@ -32,6 +33,13 @@ def identity_grid(
     return torch.stack(torch.meshgrid(*axes, indexing="ij")[::-1], dim=-1)
 
 
+def without_autocast(device: torch.device) -> AbstractContextManager[object]:
+    """A context in which autocast rounds nothing there. Some devices, `meta` among them, know no autocast."""
+    if torch.amp.is_autocast_available(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return nullcontext()
+
+
 def product(a: Tensor, b: Tensor) -> Tensor:
     """The matrices `a @ b`, as exact as their dtype: a matmul would be rounded by autocast and TF32."""
     return (a.unsqueeze(-1) * b.unsqueeze(-3)).sum(-2)
@@ -39,7 +47,7 @@ def product(a: Tensor, b: Tensor) -> Tensor:
 
 def matmul(a: Tensor, b: Tensor) -> Tensor:
     """The matrices `a @ b` where `product` would take too much memory, as exact as their dtype, too."""
-    with torch.autocast(a.device.type, enabled=False):
+    with without_autocast(a.device):
         # Whether TF32 is allowed, compiled programs cannot ask.
         if a.is_cuda and a.dtype == torch.float32:
             return (a.double() @ b.double()).to(a.dtype)

@@ -112,3 +112,9 @@ def test_a_window_is_seen_first_and_what_lies_around_it_can_come_back() -> None:
     aligned = cascade.align(image)
     torch.testing.assert_close(network.image, image[..., 4:12, 4:12])
     torch.testing.assert_close(aligned.image, SpatialTransformer(network, Translation(), (8, 8)).warp(image, IDENTITY))
+
+
+def test_compiles_whole() -> None:
+    cascade = Cascade([transformer(Similarity(), 0.8, 0.4, 0.1, 0.0)], passes=3)
+    image = torch.rand(2, 1, 9, 8)
+    torch.testing.assert_close(torch.compile(cascade, fullgraph=True, backend="aot_eager")(image), cascade(image))

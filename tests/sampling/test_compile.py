@@ -44,6 +44,17 @@ def test_forward_mode_is_compiled_too() -> None:
     torch.testing.assert_close(torch.compile(along, fullgraph=True, backend="aot_eager")(grid), along(grid))
 
 
+@pytest.mark.parametrize("antialias", [False, True])
+@pytest.mark.parametrize("mode", ["linear", "spline3"])
+def test_shapes_are_known_without_numbers(mode: str, antialias: bool) -> None:
+    image = torch.empty(2, 3, 16, 17, dtype=torch.bfloat16, device="meta", requires_grad=True)
+    theta = torch.empty(2, 6, device="meta", requires_grad=True)
+    result = warp(image, Affine()(theta), (5, 4), mode=mode, antialias=antialias)
+    assert (result.shape, result.dtype, result.is_meta) == ((2, 3, 5, 4), torch.bfloat16, True)
+    for leaf, gradient in zip((image, theta), torch.autograd.grad(result.sum(), (image, theta)), strict=True):
+        assert (gradient.shape, gradient.dtype) == (leaf.shape, leaf.dtype)
+
+
 @pytest.mark.slow
 def test_inductor_compiles_it_too() -> None:
     torch._dynamo.reset()

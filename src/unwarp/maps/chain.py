@@ -47,7 +47,7 @@ class ChainMap(Map):
 
     def inverse(self) -> Map:
         """The inverses in reverse order. ValueError where one of them has none."""
-        return self.inner.inverse() @ self.outer.inverse()
+        return compose(self.inner.inverse(), self.outer.inverse())
 
     def each(self, change: Callable[[Tensor], Tensor]) -> Self:
         """The chain with `change` applied to the tensors of both maps."""
@@ -55,7 +55,13 @@ class ChainMap(Map):
 
 
 def compose(outer: Map, inner: Map) -> Map:
-    """The map `outer(inner(points))`; linear maps merge into one matrix. ValueError if they do not fit together."""
+    """`outer @ inner`, the map `outer(inner(points))`; linear maps merge into one matrix.
+
+    Whole programs for `torch.compile` call this: it knows no `@` between objects other than tensors.
+
+    Raises:
+        TypeError, ValueError: if they do not fit together.
+    """
     if not isinstance(inner, Map):
         raise TypeError(f"a @ b: wanted a Map on both sides, got {type(inner).__name__}")
     if outer.ndim != inner.ndim or len(outer.batch) != len(inner.batch):

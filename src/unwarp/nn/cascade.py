@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from unwarp.checks import check_positive
-from unwarp.maps import LinearMap, Map
+from unwarp.maps import LinearMap, Map, compose
 from unwarp.nn.spatial_transformer import SpatialTransformer
 
 
@@ -73,7 +73,7 @@ class Cascade(nn.Module):
                 alone = before is None and len(self.transformers) * self.passes == 1
                 if len(step.batch) > 1 and not alone:
                     raise ValueError(f"transformers: wanted one map of each image in a cascade, got {step.batch[1]}")
-                pulls.append(step if before is None else before @ step)
+                pulls.append(step if before is None else compose(before, step))
                 seen = transformer.warp(image, pulls[-1])
         return Cascaded(seen, tuple(thetas), tuple(pulls))
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from unwarp.checks import check_positive
-from unwarp.coordinates import identity_grid
+from unwarp.coordinates import identity_grid, without_autocast
 from unwarp.nn.spatial_transformer import SpatialTransformer
 from unwarp.transforms import Transform
 
@@ -64,7 +64,7 @@ class Localization(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Theta `[N, P]` or `[N, K, P]`; in full precision under autocast too, as it is a coordinate."""
         features = self.features(image)
-        with torch.autocast(image.device.type, enabled=False):
+        with without_autocast(image.device):
             theta = self.head(features.to(self.head.weight.dtype))
         return theta if len(self.theta_shape) == 1 else theta.unflatten(-1, self.theta_shape)
 
@@ -97,7 +97,7 @@ class CentroidLocalization(nn.Module):
     def heatmap(self, image: Tensor) -> Tensor:
         """The weights `[N, *places]`, which sum to 1."""
         features = self.features(image)
-        with torch.autocast(image.device.type, enabled=False):
+        with without_autocast(image.device):
             logits = self.sharpness * self.head(features.to(self.head.weight.dtype).movedim(1, -1)).squeeze(-1)
             return logits.flatten(1).softmax(1).unflatten(1, logits.shape[1:])
 

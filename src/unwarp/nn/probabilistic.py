@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from unwarp.checks import check_positive
+from unwarp.coordinates import without_autocast
 from unwarp.nn.localization import Localization
 
 
@@ -79,7 +80,7 @@ class ProbabilisticLocalization(nn.Module):
         """The distribution of theta for `image [N, C, *in]`."""
         head = self.localization.head
         features = self.localization.features(image)
-        with torch.autocast(image.device.type, enabled=False):
+        with without_autocast(image.device):
             features = features.to(head.weight.dtype)
             return ThetaDistribution(head(features), self.log_spread(features).exp(), self.freedom)
 

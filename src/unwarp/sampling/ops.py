@@ -47,7 +47,7 @@ def read(
     in_onnx = torch.compiler.is_exporting() and torch.onnx.is_in_onnx_export()
     if in_onnx and coordinates.ndim == 3:
         return onnx.read(*arguments)
-    has_kernel = cpu.COMPILED if image.device.type == "cpu" else gpu.supports(image, mode)
+    has_kernel = cpu.COMPILED if image.is_cpu else image.is_meta or gpu.supports(image, mode)
     if in_onnx or (has_kernel and not _is_for_reference(image, coordinates, fill)):
         return _read(*arguments)
     return reference.read(*arguments)

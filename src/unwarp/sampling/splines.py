@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unwarp.coordinates import without_autocast
 from unwarp.sampling import cpu
 from unwarp.sampling.modes import read_index, taps
 
@@ -84,7 +85,7 @@ def _filter(image: Tensor, mode: str, padding: Sequence[str], transposed: bool) 
     # Outside any autocast, and not in TF32: coefficients of less precision would not go through the pixels.
     rounds = image.is_cuda and torch.get_float32_matmul_precision() != "highest"
     result = image.double() if rounds else image
-    with torch.autocast(image.device.type, enabled=False):
+    with without_autocast(image.device):
         for axis, beyond in enumerate(padding, start=2):
             lines = result.movedim(axis, -1)
             result = _filter_lines(lines, mode, _outside(beyond), transposed)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from unwarp.checks import check_theta
+from unwarp.coordinates import without_autocast
 from unwarp.maps import Map
 
 # What a component of theta is, so that bounds can be given by type; see `Bounded`.
@@ -52,7 +53,7 @@ class Transform(nn.Module, ABC):
             TypeError, ValueError: if theta is not of that form.
         """
         check_theta(theta, self.num_params, repr(self))
-        with torch.autocast(theta.device.type, enabled=False):
+        with without_autocast(theta.device):
             return self._to_map(theta.to(torch.promote_types(theta.dtype, torch.float32)))
 
     @abstractmethod
