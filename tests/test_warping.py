@@ -6,9 +6,9 @@ import torch
 from tests.conftest import TRANSFORMS_2D, random_theta, smooth_images
 from unwarp.coordinates import identity_grid
 from unwarp.maps import LinearMap
-from unwarp.sampling import MODES
+from unwarp.sampling import MODES, PADDINGS
 from unwarp.transforms import Affine, Attention, Rotation, Transform, Translation
-from unwarp.warping import warp
+from unwarp.warping import inside_mask, warp, warp_adjoint
 
 EXACT = MODES[:3]  # the B-splines go through the pixels up to rounding
 
@@ -62,6 +62,76 @@ def test_gradients_of_theta_and_image() -> None:
             return warp(picture, transform(t), (4, 3))
 
         assert torch.autograd.gradcheck(read, (image, theta))
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("padding", PADDINGS)
+@pytest.mark.parametrize("maps", [(), (3,)])
+@pytest.mark.parametrize("antialias", [False, True])
+def test_the_adjoint_is_the_transpose(mode: str, padding: str, maps: tuple[int, ...], antialias: bool) -> None:
+    image = torch.randn(2, 3, 7, 9, dtype=torch.float64)
+    for transform in TRANSFORMS_2D[-4:]:
+        theta = random_theta(transform, 2 * math.prod(maps), 0.1).unflatten(0, (2, *maps))
+        pull = transform(theta)
+        values = torch.randn(2, *maps, 3, 5, 6, dtype=torch.float64)
+        how = {"mode": mode, "padding": padding, "antialias": antialias}
+        there, back = warp(image, pull, (5, 6), **how), warp_adjoint(values, pull, (7, 9), **how)
+        assert back.shape == image.shape
+        torch.testing.assert_close((there * values).sum(), (image * back).sum())
+
+
+def test_the_adjoint_has_derivatives() -> None:
+    values = torch.randn(1, 1, 3, 4, dtype=torch.float64, requires_grad=True)
+    transform = Affine()
+    theta = (random_theta(transform, 1, 0.05) + 0.01).requires_grad_()
+
+    def give(v: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        return warp_adjoint(v, transform(t), (4, 5))
+
+    assert torch.autograd.gradcheck(give, (values, theta))
+    assert torch.autograd.gradgradcheck(give, (values, theta))
+    wanted = torch.func.jvp(lambda v: give(v, theta.detach()), (values.detach(),), (values.detach(),))[1]
+    torch.testing.assert_close(wanted, give(values, theta))
+
+
+def test_one_map_takes_the_values_of_many_images_back() -> None:
+    values, pull = torch.randn(3, 2, 6, 5), Affine()(random_theta(Affine(), 1).float())
+    each = [warp_adjoint(one.unsqueeze(0), pull, (7, 8)) for one in values]
+    torch.testing.assert_close(warp_adjoint(values, pull, (7, 8)), torch.cat(each))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("mode", ["linear", "spline3"])
+def test_what_is_given_back_has_the_type_of_what_is_given(dtype: torch.dtype, mode: str) -> None:
+    values, pull = torch.rand(1, 1, 8, 9).to(dtype), Affine()(random_theta(Affine(), 1).float())
+    found = warp_adjoint(values, pull, (8, 9), mode=mode)
+    assert found.dtype == dtype
+    wanted = warp_adjoint(values.double(), pull, (8, 9), mode=mode)
+    torch.testing.assert_close(found.double(), wanted, atol=4 * torch.finfo(dtype).eps, rtol=4 * torch.finfo(dtype).eps)
+
+
+IDENTITIES = Affine()(Affine().identity.expand(2, -1))
+
+
+@pytest.mark.parametrize(
+    ("values", "in_size", "named"),
+    [
+        (torch.rand(2, 1, 4), (4, 4), "values"),
+        (torch.rand(3, 1, 4, 4), (4, 4), "pull"),
+        (torch.ones(2, 1, 4, 4, dtype=torch.uint8), (4, 4), "values"),
+        ([[1.0]], (4, 4), "values"),
+        (torch.rand(2, 1, 4, 4), (4,), "in_size"),
+        (torch.rand(2, 1, 4, 4), (4, 0), "in_size"),
+    ],
+)
+def test_what_cannot_be_given_back_is_refused(values: object, in_size: tuple[int, ...], named: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=f"^{named}: wanted"):
+        warp_adjoint(values, IDENTITIES, in_size)  # pyright: ignore[reportArgumentType]
+
+
+def test_a_mask_names_its_sizes() -> None:
+    with pytest.raises(ValueError, match="^in_size: wanted 2 extents"):
+        inside_mask(IDENTITIES, (4,))
 
 
 def test_one_image_serves_many_maps_and_one_map_many_images() -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         Transform,
         Translation,
     )
-    from unwarp.warping import inside_mask, warp
+    from unwarp.warping import inside_mask, warp, warp_adjoint
 
 try:
     __version__ = version("unwarp")
@@ -49,6 +49,7 @@ _HOME = {
     "inside_mask": "warping",
     "sample": "sampling",
     "warp": "warping",
+    "warp_adjoint": "warping",
 }
 
 __all__ = [
@@ -72,6 +73,7 @@ __all__ = [
     "inside_mask",
     "sample",
     "warp",
+    "warp_adjoint",
 ]
 
 

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from unwarp.checks import check_image, check_size
+from unwarp.checks import check_image, check_size, check_tensor
 from unwarp.coordinates import identity_grid
 from unwarp.maps import LinearMap, Map
-from unwarp.sampling import check_same_device, footprints_of_map, sample_at
+from unwarp.sampling import check_same_device, footprints_of_map, sample_adjoint_at, sample_at
 
 
 def warp(
@@ -42,8 +42,7 @@ def warp(
         TypeError, ValueError: if image, map and size do not fit together; see also `unwarp.sample`.
     """
     check_image(image)
-    if not isinstance(pull, Map):
-        raise TypeError(f"pull: wanted an unwarp.Map, got {type(pull).__name__}")
+    _check_map(pull)
     if pull.ndim != image.ndim - 2:
         raise ValueError(f"pull: wanted a {image.ndim - 2}-D map for image {list(image.shape)}, got {pull.ndim}-D")
     count = image.shape[0]
@@ -52,17 +51,59 @@ def warp(
     size = tuple(image.shape[2:]) if size is None else size
     check_size(size, pull.ndim)
 
-    if isinstance(pull, LinearMap) and not antialias:
-        linear, coordinates = True, pull.matrix
-    else:
-        linear, coordinates = False, _places(pull, size, antialias)
+    shared = pull.batch[0] if count == 1 else count
+    linear, coordinates = _coordinates(pull, size, antialias, shared)
     check_same_device("pull", coordinates, image)
-    shared = coordinates.shape[0] if count == 1 else count
-    if pull.batch[0] != shared:
-        coordinates = coordinates.expand(shared, *coordinates.shape[1:])
-    coordinates = coordinates.flatten(0, len(pull.batch) - 1)
     values = sample_at(image, coordinates, size, linear=linear, mode=mode, padding=padding, fill=fill)
     return values.unflatten(0, (shared, *pull.batch[1:])) if len(pull.batch) > 1 else values
+
+
+def warp_adjoint(
+    values: Tensor,
+    pull: Map,
+    in_size: Sequence[int],
+    *,
+    mode: str = "linear",
+    padding: str | Sequence[str] = "zeros",
+    antialias: bool = False,
+) -> Tensor:
+    """The transpose of `warp`: what lies at p is given to the pixels that `warp` would have read at `pull(p)`.
+
+    For every image `(warp(image, pull, size) * values).sum()` is `(image * warp_adjoint(values, pull, in_size)).sum()`.
+    What several samples give to a pixel is added up; for the mean of it, divide by that of ones.
+
+    Args:
+        values: `[N, C, *size]`, or `[N, K, C, *size]` for K maps, whose gifts to an image are added up; floating.
+        pull: a map with batch `(N,)` or `(N, K)`; N = 1 serves all.
+        in_size: spatial size of the result.
+        mode: as in `warp`.
+        padding: as in `warp`; what is given outside "zeros" and "constant" leave out.
+        antialias: as in `warp`.
+
+    Returns:
+        `[N, C, *in_size]`, of the dtype of the values; differentiable in values and map.
+
+    Raises:
+        TypeError, ValueError: if values, map and size do not fit together; see also `unwarp.sample`.
+    """
+    _check_map(pull)
+    check_tensor("values", values)
+    axes = len(pull.batch)
+    if values.ndim != axes + 1 + pull.ndim or values.shape[1:axes] != pull.batch[1:]:
+        wanted = ", ".join(("N", *map(str, pull.batch[1:]), "C", "*size"))
+        raise ValueError(f"values: wanted [{wanted}] of a {pull.ndim}-D map, got {list(values.shape)}")
+    if pull.batch[0] not in (1, values.shape[0]):
+        raise ValueError(f"pull: wanted {values.shape[0]} maps for values {list(values.shape)}, got batch {pull.batch}")
+    if not values.is_floating_point():
+        raise TypeError(f"values: wanted a floating dtype, got {values.dtype}")
+    given = values.flatten(0, axes - 1)
+    check_image(given, "values")
+    check_size(in_size, pull.ndim, "in_size")
+    count, size = values.shape[0], given.shape[2:]
+    linear, coordinates = _coordinates(pull, size, antialias, count)
+    check_same_device("pull", coordinates, values)
+    like = values.new_empty((count, given.shape[1], *in_size))
+    return sample_adjoint_at(given, coordinates, like, linear=linear, mode=mode, padding=padding)
 
 
 def inside_mask(
@@ -82,11 +123,26 @@ def inside_mask(
     Raises:
         TypeError, ValueError: as `warp`.
     """
-    if not isinstance(pull, Map):
-        raise TypeError(f"pull: wanted an unwarp.Map, got {type(pull).__name__}")
-    check_size(in_size, pull.ndim)
+    _check_map(pull)
+    check_size(in_size, pull.ndim, "in_size")
     one = torch.ones(1, dtype=pull.dtype, device=pull.device)
     return warp(one.expand(pull.batch[0], 1, *in_size), pull, size, antialias=antialias)
+
+
+def _check_map(pull: Map) -> None:
+    if not isinstance(pull, Map):
+        raise TypeError(f"pull: wanted an unwarp.Map, got {type(pull).__name__}")
+
+
+def _coordinates(pull: Map, size: Sequence[int], antialias: bool, count: int) -> tuple[bool, Tensor]:
+    """Whether they are matrices, and the coordinates of all maps of `count` images, in one batch axis."""
+    if isinstance(pull, LinearMap) and not antialias:
+        linear, coordinates = True, pull.matrix
+    else:
+        linear, coordinates = False, _places(pull, size, antialias)
+    if pull.batch[0] != count:
+        coordinates = coordinates.expand(count, *coordinates.shape[1:])
+    return linear, coordinates.flatten(0, len(pull.batch) - 1)
 
 
 def _places(pull: Map, size: Sequence[int], antialias: bool) -> Tensor:

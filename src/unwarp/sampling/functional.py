@@ -10,7 +10,7 @@ from unwarp.checks import check_choice, check_coordinates, check_image
 from unwarp.coordinates import extents
 from unwarp.sampling.antialias import footprints_of_grid
 from unwarp.sampling.modes import MODES, PADDINGS, spline_degree
-from unwarp.sampling.ops import read
+from unwarp.sampling.ops import read, read_adjoint
 from unwarp.sampling.splines import spline_coefficients
 
 
@@ -94,15 +94,7 @@ def sample_at(
     """
     check_choice("mode", mode, MODES)
     ndim = image.ndim - 2
-    if not isinstance(padding, (str, Sequence)):
-        raise TypeError(f"padding: wanted a word, or a sequence of words, got {type(padding).__name__}")
-    beyond = (padding,) * ndim if isinstance(padding, str) else tuple(padding)
-    if len(beyond) != ndim:
-        raise ValueError(f"padding: wanted one word, or one for each of {ndim} spatial axes, got {beyond}")
-    for word in beyond:
-        check_choice("padding", word, PADDINGS)
-    if "constant" in beyond and "zeros" in beyond:
-        raise ValueError(f"padding: wanted one value outside, not both zeros and constant; got {beyond}")
+    beyond = _paddings(padding, ndim)
     background = _background(fill, "constant" in beyond, image)
 
     if spline_degree(mode) is None:
@@ -116,10 +108,51 @@ def sample_at(
     return values.to(image.dtype)
 
 
+def sample_adjoint_at(
+    values: Tensor,
+    coordinates: Tensor,
+    like: Tensor,
+    *,
+    linear: bool,
+    mode: str,
+    padding: str | Sequence[str],
+) -> Tensor:
+    """The transpose of `sample_at`, as a function of the image and without a fill.
+
+    Args:
+        values: `[N K, C, *size]`, floating.
+        coordinates: see `sample_at`.
+        like: `[N, C, *in]`: what the result is like in shape, dtype and memory format.
+        linear: see `sample_at`.
+        mode: see `sample`.
+        padding: see `sample`.
+    """
+    check_choice("mode", mode, MODES)
+    beyond = _paddings(padding, like.ndim - 2)
+    if spline_degree(mode) is None:
+        return read_adjoint(values, coordinates, like, linear, mode, beyond)
+    wide = torch.promote_types(like.dtype, torch.float32)
+    given = read_adjoint(values.to(wide), coordinates, like.to(wide), linear, mode, beyond)
+    return spline_coefficients(given, mode, beyond, transposed=True).to(like.dtype)
+
+
 def check_same_device(name: str, tensor: Tensor, image: Tensor) -> None:
     """Raise ValueError unless `tensor` is where the image is."""
     if tensor.device != image.device:
         raise ValueError(f"{name}: wanted the image's device {image.device}, got {tensor.device}")
+
+
+def _paddings(padding: str | Sequence[str], ndim: int) -> tuple[str, ...]:
+    if not isinstance(padding, (str, Sequence)):
+        raise TypeError(f"padding: wanted a word, or a sequence of words, got {type(padding).__name__}")
+    beyond = (padding,) * ndim if isinstance(padding, str) else tuple(padding)
+    if len(beyond) != ndim:
+        raise ValueError(f"padding: wanted one word, or one for each of {ndim} spatial axes, got {beyond}")
+    for word in beyond:
+        check_choice("padding", word, PADDINGS)
+    if "constant" in beyond and "zeros" in beyond:
+        raise ValueError(f"padding: wanted one value outside, not both zeros and constant; got {beyond}")
+    return beyond
 
 
 def _background(fill: float | Tensor, constant: bool, image: Tensor) -> Tensor | None:

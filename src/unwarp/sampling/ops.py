@@ -47,10 +47,26 @@ def read(
     in_onnx = torch.compiler.is_exporting() and torch.onnx.is_in_onnx_export()
     if in_onnx and coordinates.ndim == 3:
         return onnx.read(*arguments)
-    has_kernel = cpu.COMPILED if image.is_cpu else image.is_meta or gpu.supports(image, mode)
-    if in_onnx or (has_kernel and not _is_for_reference(image, coordinates, fill)):
+    if in_onnx or (_has_kernel(image, mode) and not _is_for_reference(image, coordinates, fill)):
         return _read(*arguments)
     return reference.read(*arguments)
+
+
+def read_adjoint(
+    values: Tensor, coordinates: Tensor, like: Tensor, linear: bool, mode: str, padding: Sequence[str]
+) -> Tensor:
+    """The transpose of `read` without a fill: `values [N K, C, *size]` given to an image of the form of `like`."""
+    if _has_kernel(like, mode) and not _is_for_reference(values, coordinates):
+        return _grad_image(values, coordinates, like, linear, mode, tuple(padding))
+
+    def value(image: Tensor) -> Tensor:
+        return reference.read(image, coordinates, values.shape[2:], linear, mode, padding, None)
+
+    return torch.func.vjp(value, torch.zeros_like(like))[1](values)[0]
+
+
+def _has_kernel(image: Tensor, mode: str) -> bool:
+    return cpu.COMPILED if image.is_cpu else image.is_meta or gpu.supports(image, mode)
 
 
 def _is_for_reference(*tensors: Tensor | None) -> bool:

@@ -25,11 +25,11 @@ _library = torch.library.Library("unwarp", "FRAGMENT")
 _library.define("spline_coefficients(Tensor image, str mode, str[] padding, bool transposed) -> Tensor")
 
 
-def spline_coefficients(image: Tensor, mode: str, padding: Sequence[str]) -> Tensor:
-    """B-spline coefficients of `image [N, C, *in]`, of its shape, in float32 or float64."""
+def spline_coefficients(image: Tensor, mode: str, padding: Sequence[str], *, transposed: bool = False) -> Tensor:
+    """B-spline coefficients of `image [N, C, *in]`, of its shape, in float32 or float64; or the transpose of that."""
     if image.dtype != torch.float64:
         image = image.float()
-    return _coefficients(image, mode, tuple(padding), False)
+    return _coefficients(image, mode, tuple(padding), transposed)
 
 
 def _entries(count: int, mode: str, padding: str) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
