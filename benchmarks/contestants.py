@@ -1,8 +1,8 @@
 """Ways to warp a batch, ours and others', that give the same numbers.
 
 Each is a function of an image `[N, C, *in]`, what the kind of warp is given (normalised pull matrices `[N, D, D+1]`, if
-nothing else is said) and the size of the output, with linear interpolation and zeros outside. Those whose package is
-missing are left out.
+nothing else is said) and the size of the output, with linear interpolation and zeros outside (B-splines: reflection).
+Those whose package is missing are left out.
 """
 
 # Packages that may be missing, and that say little about their types.
@@ -41,11 +41,14 @@ def contestants(kind: str, ndim: int, *, compiled: bool) -> dict[str, Warp]:
     elif kind == "homography":
         found = {"unwarp": _unwarp, "torch": _torch_homography}
         packages = {"kornia": ("kornia", _kornia_homography), "opencv": ("cv2", _opencv)}
+    elif kind == "B-spline":
+        found = {"unwarp": _unwarp_cubic}  # torch has none
+        packages = {"scipy": ("scipy", _scipy_cubic), "interpol": ("interpol", _interpol_cubic)}
     elif kind == "spline":
         found = {"unwarp": _unwarp_spline, "torch": _torch_spline}
     else:
         found = {"unwarp": _unwarp_shrunk, "torch": _torch_shrunk}
-    if compiled:
+    if compiled and "torch" in found:
         torch._dynamo.reset()
         found["torch compiled"] = torch.compile(found["torch"], dynamic=False)
     return found | {name: warp for name, (package, warp) in packages.items() if find_spec(package)}
@@ -134,15 +137,36 @@ def _deepali(image: Tensor, matrix: Tensor, size: Size) -> Tensor:
     return U.grid_sample(image, points.unflatten(1, image.shape[2:]), align_corners=False, padding="zeros")
 
 
-def _interpol(image: Tensor, matrix: Tensor, size: Size) -> Tensor:
+def _interpol(
+    image: Tensor,
+    matrix: Tensor,
+    size: Size,
+    interpolation: str = "linear",
+    bound: str = "zero",
+    prefilter: bool = False,
+) -> Tensor:
     import interpol
 
     voxels = _reversed(_in_pixels(matrix, image.shape[2:]))
     grid = torch.stack([interpol.affine_grid(one, image.shape[2:]) for one in voxels])
-    return interpol.grid_pull(image, grid, interpolation="linear", bound="zero", extrapolate=True)
+    return interpol.grid_pull(
+        image, grid, interpolation=interpolation, bound=bound, extrapolate=True, prefilter=prefilter
+    )
 
 
-def _scipy(image: Tensor, matrix: Tensor, size: Size) -> Tensor:
+def _unwarp_cubic(image: Tensor, matrix: Tensor, size: Size) -> Tensor:
+    return unwarp.warp(image, unwarp.LinearMap(matrix), size, mode="spline3", padding="reflection")
+
+
+def _interpol_cubic(image: Tensor, matrix: Tensor, size: Size) -> Tensor:
+    return _interpol(image, matrix, size, "cubic", "dct2", True)
+
+
+def _scipy_cubic(image: Tensor, matrix: Tensor, size: Size) -> Tensor:
+    return _scipy(image, matrix, size, 3, "reflect")
+
+
+def _scipy(image: Tensor, matrix: Tensor, size: Size, order: int = 1, mode: str = "grid-constant") -> Tensor:
     from scipy.ndimage import affine_transform
 
     voxels = _reversed(_in_pixels(matrix, image.shape[2:])).numpy()
@@ -150,7 +174,7 @@ def _scipy(image: Tensor, matrix: Tensor, size: Size) -> Tensor:
     for n, planes in enumerate(image.numpy()):
         for c, plane in enumerate(planes):
             linear, shift = voxels[n, :-1, :-1], voxels[n, :-1, -1]
-            affine_transform(plane, linear, shift, output=out[n, c], order=1, mode="grid-constant")
+            affine_transform(plane, linear, shift, output=out[n, c], order=order, mode=mode)
     return torch.from_numpy(out)
 
 

@@ -54,6 +54,8 @@ CASES = {
     "thin-plate splines": Case((8, 3, 224, 224), "spline"),
     "shrunk 4×": Case((8, 3, 896, 896), "shrink", (224, 224)),
     "lines": Case((64, 4, 16384)),
+    "pictures, cubic B-splines": Case((8, 3, 224, 224), "B-spline"),
+    "volume 96³, cubic B-splines": Case((1, 1, 96, 96, 96), "B-spline"),
 }
 WORKLOADS = ("forward", "theta", "theta and image", "grid", "grid and image")
 PACKAGES = ("torch", "kornia", "monai", "hf-deepali", "torch-interpol", "scipy", "opencv-python-headless")
@@ -117,7 +119,7 @@ def _calls(case: Case, workload: str, compiled: bool, device: torch.device) -> d
         wanted = {name: wanted[name] for name in ("unwarp", "torch", "torch compiled") if name in wanted}
     if case.shape[1] > 4:
         wanted.pop("opencv", None)  # interpolates more channels than 4 with coarser weights
-    reference = wanted["torch"](image, coordinates, size)
+    reference = wanted.get("torch", wanted["unwarp"])(image, coordinates, size)
     for name, warp in wanted.items():
         if workload != "forward" and name not in DIFFERENTIABLE:
             continue

@@ -47,7 +47,8 @@ def _table(figures: list[dict[str, Any]]) -> str:
     ratios = [
         {(_case(row), row["workload"]): _ratio(row["seconds"], "torch") for row in run["rows"]} for run in figures
     ]
-    for case in dict.fromkeys(_case(row) for run in figures for row in run["rows"]):
+    against_torch = (row for run in figures for row in run["rows"] if "torch" in row["seconds"])
+    for case in dict.fromkeys(map(_case, against_torch)):
         cells = [of_run.get((case, workload), "–") for of_run in ratios for workload in WORKLOADS]
         lines.append(f"| {case} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

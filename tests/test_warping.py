@@ -163,6 +163,7 @@ def test_many_maps_do_not_copy_the_image() -> None:
         (torch.zeros(2, 1, 4, 4), Affine()(torch.zeros(2, 6)), 4, "size"),
         (torch.zeros(2, 1, 4, 4), torch.zeros(2, 2, 3), None, "pull"),
         (torch.zeros(4, 4), LinearMap(torch.zeros(1, 2, 3)), None, "image"),
+        (torch.zeros(2, 1, 4, 4).to_sparse(), Affine()(torch.zeros(2, 6)), None, "image"),
     ],
 )
 def test_what_does_not_fit_is_refused(image: torch.Tensor, pull: object, size: object, named: str) -> None:

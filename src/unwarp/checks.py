@@ -18,9 +18,11 @@ def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
 
 
 def check_tensor(name: str, value: Any) -> None:
-    """Raise TypeError unless `value` is a tensor."""
+    """Raise TypeError unless `value` is a tensor, and a dense one."""
     if not isinstance(value, Tensor):
         raise TypeError(f"{name}: wanted a torch.Tensor, got {type(value).__name__}")
+    if value.layout != torch.strided:
+        raise TypeError(f"{name}: wanted a dense tensor, got {value.layout}; convert it with .to_dense()")
 
 
 def check_image(image: Any, name: str = "image") -> None:
