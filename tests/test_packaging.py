@@ -37,6 +37,32 @@ def test_help_loads_nothing_heavy(option: str) -> None:
     assert not loaded & {"torch", "numpy", "lightning", "matplotlib", "jsonargparse", "sklearn"}
 
 
+WITHOUT_EXTRAS = """
+import sys
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("lightning", "jsonargparse", "yaml", "rich", "matplotlib", "jinja2", "PIL", "pooch"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Missing())
+from unwarp.cli.main import main
+
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "said"), [("info", 0, "sampler "), ("recipes", 1, 'pip install "unwarp[train]"')]
+)
+def test_commands_without_extras_name_them(command: str, code: int, said: str) -> None:
+    words = [sys.executable, "-c", WITHOUT_EXTRAS, command]
+    result = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert result.returncode == code
+    assert said in result.stdout + result.stderr
+    assert "Traceback" not in result.stderr
+
+
 @pytest.mark.parametrize("name", unwarp.__all__)
 def test_public_name_resolves(name: str) -> None:
     assert getattr(unwarp, name) is not None

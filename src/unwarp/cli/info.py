@@ -1,18 +1,18 @@
 """`unwarp info`."""
 
+import argparse
 import os
 import platform
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
-
-from unwarp.cli.parser import Parser
 
 _PARTS = ("torch", "numpy", "lightning", "torchmetrics", "jsonargparse", "matplotlib", "pillow", "scikit-learn")
 
 
 def main(argv: Sequence[str]) -> None:
     """Show versions, devices and kernels, for bug reports."""
-    Parser(prog="unwarp info", description="Show versions, devices and kernels.").parse_args(list(argv))
+    # Not the parser of the other commands: this one must do without the extras, to say that they are missing.
+    argparse.ArgumentParser(prog="unwarp info", description="Show versions, devices and kernels.").parse_args(argv)
 
     import torch
 
@@ -34,7 +34,10 @@ def main(argv: Sequence[str]) -> None:
         "Triton kernels on GPUs, plain torch elsewhere" if gpu.AVAILABLE else "plain torch elsewhere (no Triton)"
     )
     rows["sampler"] = f"{kernels}, {elsewhere}"
-    rows["data"] = f"{data_folder()}" + (" (UNWARP_DATA)" if os.environ.get("UNWARP_DATA") else "")
+    try:
+        rows["data"] = f"{data_folder()}" + (" (UNWARP_DATA)" if os.environ.get("UNWARP_DATA") else "")
+    except ModuleNotFoundError as error:
+        rows["data"] = str(error)
     width = max(map(len, rows))
     for name, text in rows.items():
         print(f"{name:<{width}}  {text}")

@@ -52,6 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if debug:
             traceback.print_exc()
+        if isinstance(error, ModuleNotFoundError) and "pip install" not in str(error):
+            missing = f'{error.name}: wanted for unwarp {name}, got no such module; pip install "unwarp[train]"'
+            return _complain(missing, FAILURE)
         code = USAGE_ERROR if isinstance(error, ValueError) else FAILURE
         return _complain(_one_line(error), code)
     return 0
