@@ -58,7 +58,7 @@ def main() -> int:
 def set_up(extra: str) -> None:
     """Make the environment with one of the package's extras, unless it is there and up to date."""
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in built_from())).hexdigest()
-    done = STAMP.read_text().split() if STAMP.exists() else []
+    done = STAMP.read_text(encoding="utf-8").split() if STAMP.exists() else []
     if digest in done and (extra in done or "dev" in done):
         return
     print(f"setting up {ENVIRONMENT} ({extra}); this takes a few minutes once", flush=True)
@@ -77,7 +77,7 @@ def set_up(extra: str) -> None:
         subprocess.run([*pip, TORCH], check=True)
     print(f"installing unwarp[{extra}]", flush=True)
     subprocess.run([*pip, "-e", f"{ROOT}[{extra}]"], check=True)
-    STAMP.write_text(f"{digest} {extra}\n")
+    STAMP.write_text(f"{digest} {extra}\n", encoding="utf-8")
 
 
 def built_from() -> list[Path]:

@@ -65,7 +65,7 @@ def test_the_python_about_sequences_runs() -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_links_lead_somewhere(document: Path) -> None:
-    for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
+    for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text(encoding="utf-8")):
         assert (document.parent / target).exists(), target
 
 
@@ -93,7 +93,7 @@ def test_the_commands_of_the_documents_exist() -> None:
 def test_the_examples_take_a_step_and_are_short(file: Path) -> None:
     few = {"count": 22} if file.stem == "recurrent_reading" else {}
     assert 0 <= runpy.run_path(str(file))["main"](epochs=1, **few) <= 1
-    assert len(file.read_text().splitlines()) < 80
+    assert len(file.read_text(encoding="utf-8").splitlines()) < 80
 
 
 @pytest.mark.slow

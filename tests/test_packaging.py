@@ -41,8 +41,10 @@ WITHOUT_EXTRAS = """
 import sys
 
 class Missing:
+    extras = ("lightning", "jsonargparse", "yaml", "rich", "matplotlib", "jinja2", "PIL", "pooch")
+
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("lightning", "jsonargparse", "yaml", "rich", "matplotlib", "jinja2", "PIL", "pooch"):
+        if name.partition(".")[0] in self.extras:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Missing())

@@ -73,7 +73,7 @@ def gallery(
     figure, grid = _rows_of_axes(len(inputs), 1 if outlines is None else 1 + outlines.shape[1])
     for index, (upper, *lower) in enumerate(grid):
         show_picture(upper, inputs[index])
-        upper.set_title(titles[index], fontsize=7)
+        upper.set_title(_plain(titles[index]), fontsize=7, parse_math=False)
         if outlines is not None:
             _draw_outlines(upper, outlines[index], inputs.shape[2:], mesh=mesh)
             _show_outputs(lower, outputs[index])
@@ -160,7 +160,7 @@ def mean_pictures(before: np.ndarray, after: np.ndarray | None, classes: Sequenc
     brightest = [max(float(pictures.max()), 1e-6) for pictures in (before, before if after is None else after)]
     for index, (upper, *lower) in enumerate(grid):
         show_picture(upper, before[index] / brightest[0])
-        upper.set_title(classes[index], fontsize=8)
+        upper.set_title(_plain(classes[index]), fontsize=8, parse_math=False)
         if after is not None:
             _show_outputs(lower, after[index] / brightest[1])
     return figure
@@ -202,11 +202,17 @@ def confusion(labels: np.ndarray, predicted: np.ndarray, classes: Sequence[str])
             for column in range(count):
                 if table[row, column]:
                     axes.text(column, row, str(table[row, column]), ha="center", va="center", fontsize=6)
-    axes.set_xticks(range(count), classes, fontsize=6, rotation=90)
-    axes.set_yticks(range(count), classes, fontsize=6)
+    names = [_plain(name) for name in classes]
+    axes.set_xticks(range(count), names, fontsize=6, rotation=90, parse_math=False)
+    axes.set_yticks(range(count), names, fontsize=6, parse_math=False)
     axes.set_xlabel("predicted", fontsize=8)
     axes.set_ylabel("true", fontsize=8)
     return figure
+
+
+def _plain(name: str) -> str:
+    """A name from the disk as it can be drawn; formulas in it are not meant (parse_math)."""
+    return name.encode("utf-8", "replace").decode()
 
 
 def poses(learned: np.ndarray, true: np.ndarray) -> Figure:

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from unwarp.checks import check_image, check_size, check_tensor
-from unwarp.coordinates import identity_grid
 from unwarp.maps import LinearMap, Map
 from unwarp.sampling import check_same_device, footprints_of_map, sample_adjoint_at, sample_at
 
@@ -151,6 +150,5 @@ def _places(pull: Map, size: Sequence[int], antialias: bool) -> Tensor:
     grid = pull.grid(size)
     if not antialias:
         return grid.flatten(axes, -2)
-    points = identity_grid(size, dtype=pull.dtype, device=pull.device)
-    jacobian = pull.jacobian(points.reshape(*(1 for _ in pull.batch), *size, pull.ndim))
+    jacobian = pull.jacobian(pull.centers(size))
     return footprints_of_map(grid, jacobian.expand(*grid.shape, pull.ndim), size).flatten(axes, -3)

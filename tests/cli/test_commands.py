@@ -282,6 +282,9 @@ def wrong_uses(trained: Path, pictures: Path, tmp: Path) -> dict[str, tuple[list
     (tmp / "empty").mkdir()
     (tmp / "one" / "only").mkdir(parents=True)
     bar(True, (9, 9), 0).save(tmp / "one" / "only" / "a.png")
+    (tmp / "up" / "x" / "x").mkdir(parents=True)
+    for folder in ("up/x", "up/x/x"):
+        bar(True, (9, 9), 0).save(tmp / folder / "a.png")
     out = ["--out", tmp / "runs"]
     return {
         "unknown command": (["fly"], "fly"),
@@ -313,6 +316,8 @@ def wrong_uses(trained: Path, pictures: Path, tmp: Path) -> dict[str, tuple[list
         "no picture": (["align", trained, tmp / "empty", "--out", tmp / "a"], "picture"),
         "no such picture": (["align", trained, tmp / "none.png", "--out", tmp / "a"], "none.png"),
         "onto itself": (["align", trained, pictures, "--out", pictures], "out"),
+        "into itself": (["align", trained, pictures, "--out", pictures / "straight"], "out"),
+        "over another": (["align", trained, tmp / "up" / "x", "--out", tmp / "up"], "out"),
         "no out": (["align", trained, pictures], "out"),
         "plain model": (["align", trained, pictures, "--out", tmp / "a", "--model", "convnet"], "model"),
     }

@@ -4,6 +4,7 @@ import torch
 from tests.conftest import TRANSFORMS_2D, random_theta
 from unwarp import losses
 from unwarp.maps import LinearMap, Map
+from unwarp.nn import diagnose
 from unwarp.transforms import (
     Affine,
     Attention,
@@ -123,3 +124,19 @@ def test_bending_energy_is_for_splines() -> None:
     assert losses.bending_energy(ThinPlateSpline()(torch.zeros(2, 32))) == 0
     with pytest.raises(TypeError, match="^pull: wanted a SplineMap"):
         losses.bending_energy(LinearMap(torch.zeros(1, 2, 3)))
+
+
+def test_a_size_of_another_dimension_is_refused() -> None:
+    pull = ThinPlateSpline()(random_theta(ThinPlateSpline(), 2))
+    for loss in (
+        lambda size: losses.shrinkage(pull, size),
+        lambda size: losses.identity_prior(pull, size),
+        lambda size: losses.inverse_consistency(pull, pull, size),
+        lambda size: losses.transformation_consistency(pull, pull, pull, size),
+        lambda size: diagnose(pull, size),
+    ):
+        for wrong in ((8,), (8, 8, 8)):
+            with pytest.raises(ValueError, match="^size: wanted 2 extents"):
+                loss(wrong)
+        with pytest.raises(TypeError, match="^size: wanted a tuple"):
+            loss(8)

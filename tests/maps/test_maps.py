@@ -1,12 +1,13 @@
 """Laws that hold for every kind of map."""
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from tests.conftest import TRANSFORMS_2D, random_points, random_theta
 from unwarp.coordinates import identity_grid
-from unwarp.maps import ChainMap, LinearMap, Map
+from unwarp.maps import ChainMap, LinearMap, Map, compose
 from unwarp.transforms import Affine, Projective, Rotation, ThinPlateSpline, Transform, Translation
 
 MAPS = [
@@ -99,6 +100,47 @@ def test_points_behind_the_horizon_are_far_outside_and_finite() -> None:
     gradient = torch.autograd.grad(image.sum(), pull.matrix)[0]
     assert torch.isfinite(gradient).all()
     assert torch.isfinite(pull.jacobian(points)).all()
+
+
+def test_what_does_not_fit_cannot_be_composed() -> None:
+    three, two = (Affine()(random_theta(Affine(), count)) for count in (3, 2))
+    spline = ThinPlateSpline()(random_theta(ThinPlateSpline(), 2))
+    for outer, inner in ((three, two), (spline, three), (two, Affine(3)(random_theta(Affine(3), 2)))):
+        with pytest.raises(ValueError, match="^a @ b: wanted"):
+            outer @ inner
+    for pair in ((None, two), (two, None), (torch.eye(3), two)):
+        with pytest.raises(TypeError, match="^a @ b: wanted"):
+            compose(*pair)  # pyright: ignore[reportArgumentType]
+
+
+def test_maps_are_counted() -> None:
+    pull = Affine()(random_theta(Affine(), 3))
+    assert [one.batch for one in pull] == [(1,)] * 3
+    assert pull[-1].batch == pull[np.int64(1)].batch == pull[torch.tensor(2)].batch == (1,)
+    for wrong in (3, -4):
+        with pytest.raises(IndexError, match="^index: wanted one of 3 maps"):
+            pull[wrong]
+
+
+def test_a_chain_that_shares_a_part_can_be_chosen_from() -> None:
+    spline, affine = ThinPlateSpline(), Affine()
+    chain = spline(random_theta(spline, 1)) @ affine(random_theta(affine, 3))
+    points = random_points(3, 4, 2)
+    torch.testing.assert_close(chain[2](points[2:]), chain(points)[2:])
+    for rows in (slice(1, 3), torch.tensor([0, 2]), torch.tensor([True, False, True])):
+        torch.testing.assert_close(chain[rows](points[rows]), chain(points)[rows])
+
+
+@every_transform
+def test_points_and_maps_of_different_precision(transform: Transform) -> None:
+    theta, points = random_theta(transform, 2), random_points(2, 5, transform.ndim)
+    wanted = transform(theta)(points)
+    for pull, at in ((transform(theta.float()), points), (transform(theta), points.float())):
+        torch.testing.assert_close(pull(at), wanted, atol=1e-5, rtol=1e-5)
+        assert pull.jacobian(at).dtype == torch.float64 or isinstance(pull, LinearMap)
+    affine = Affine(transform.ndim)
+    chain = transform(theta.float()) @ affine(random_theta(affine, 2))
+    assert chain.grid((3,) * transform.ndim).dtype == chain.dtype == torch.float64
 
 
 @every_transform

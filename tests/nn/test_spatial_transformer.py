@@ -143,6 +143,8 @@ def test_state_dict_round_trip() -> None:
     [
         ({"mode": "bilinear"}, "mode"),
         ({"padding": "edge"}, "padding"),
+        ({"padding": ("zeros",)}, "padding"),
+        ({"fill": 0.5}, "fill"),
         ({"leash": -1}, "leash"),
         ({"size": (3,)}, "size"),
     ],

@@ -260,6 +260,14 @@ def test_vmap_over_fills() -> None:
     assert torch.equal(torch.func.vmap(read)(fills), torch.stack([read(fill) for fill in fills]))
 
 
+@pytest.mark.parametrize("mode", ["linear", "spline3"])
+def test_vmap_over_nothing(mode: str) -> None:
+    image, grid = torch.rand(2, 3, 5, 5), torch.rand(2, 4, 4, 2)
+    no_image, no_grid = (some.unsqueeze(0)[:0] for some in (image, grid))
+    assert torch.func.vmap(lambda i: sample(i, grid, mode=mode))(no_image).shape == (0, 2, 3, 4, 4)
+    assert torch.func.vmap(lambda g: sample(image, g, mode=mode))(no_grid).shape == (0, 2, 3, 4, 4)
+
+
 def test_many_gradients_at_once() -> None:
     image = torch.rand(1, 2, 5, 5, dtype=torch.float64, requires_grad=True)
     grid = grid_of(3, 2, count=1).requires_grad_()
@@ -344,6 +352,7 @@ def test_forward_mode_goes_through_a_backward_pass() -> None:
         (TypeError, torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 1, 2), {"padding": None}, "padding"),
         (TypeError, torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 1, 2), {"padding": {"zeros"}}, "padding"),
         (ValueError, torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 1, 2), {"fill": 1.0}, "fill"),
+        (ValueError, torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 1, 2), {"fill": torch.ones(1)}, "fill"),
         (TypeError, torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 1, 2), {"fill": None}, "fill"),
         (TypeError, torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 1, 2), {"fill": torch.ones(1) * 1j}, "fill"),
         (

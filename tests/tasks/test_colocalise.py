@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,17 @@ def test_what_happens_is_kept(tmp_path: Path) -> None:
     torch.testing.assert_close(kept.true[:, 1] - kept.true[:, 0], torch.full((6, 2), 2 * 28 / 84))
     # Everything is shown before there is any training.
     torch.testing.assert_close(kept.boxes[0], torch.tensor([[-1.0, -1.0], [1, 1]]).expand(6, 2, 2), atol=1e-4, rtol=0)
+
+
+def test_pictures_in_colour_and_fewer_than_a_batch(tmp_path: Path) -> None:
+    options = ColocaliseOptions(pictures=6, epochs=1, steps=1, clutter=3, parameters=5000, encoder_epochs=1)
+    grey = shapes(40)
+    colocalise_all(
+        ("ring",), replace(grey, images=grey.images.expand(-1, 3, -1, -1)), options, tmp_path, lambda *_: None
+    )
+    assert Colocalised.load(tmp_path / "ring.npz").images.shape == (6, 3, 84, 84)
+    with pytest.raises(ValueError, match="^pictures: wanted one label each"):
+        colocalise_all(("ring",), replace(grey, labels=grey.labels[:, None]), options, tmp_path, lambda *_: None)
 
 
 @pytest.mark.parametrize(

@@ -13,5 +13,5 @@ def main(argv: Sequence[str]) -> None:
     names = recipe_names()
     width = max(map(len, names))
     for name in names:
-        first = recipe_path(name).read_text().partition("\n")[0]
+        first = recipe_path(name).read_text(encoding="utf-8").partition("\n")[0]
         print(f"{name:<{width}}  {first.removeprefix('# ')}")

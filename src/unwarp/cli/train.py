@@ -111,7 +111,7 @@ def _config_first(argv: list[str]) -> list[str]:
 def _check_config(path: str) -> None:
     """Raise ValueError unless the file has options by name; it may come from a stranger, and must not name code."""
     try:
-        options = yaml.safe_load(Path(path).read_text())
+        options = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ValueError(f"config: wanted a readable YAML file, got {path}: {error}") from error
     if not isinstance(options, dict):

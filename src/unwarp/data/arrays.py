@@ -13,7 +13,7 @@ from unwarp.data.pictures import Pictures, Splits, complete_splits
 
 _CHANNELS = (1, 3)
 _KEYS = ("x", "y", "x_train", "y_train", "x_val", "y_val", "x_test", "y_test")
-_DAMAGE = (OSError, EOFError, ValueError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+DAMAGE = (OSError, EOFError, ValueError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
 
 def load_arrays(path: str | Path, *, validation: float = 0.1, test: float = 0.2, seed: int = 0) -> Splits:
@@ -72,7 +72,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     with path.open("rb") as file:
         try:
             archive = np.load(file, allow_pickle=False)
-        except _DAMAGE as error:
+        except DAMAGE as error:
             raise ValueError(f"{path}: wanted an .npz file of NumPy, got {error}") from error
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise ValueError(f"{path}: wanted an .npz file with named arrays, got one array; save it with np.savez")
@@ -80,7 +80,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
             if key.startswith(("x_", "y_")) or key in (*_KEYS, "classes"):
                 try:
                     arrays[key] = archive[key]
-                except _DAMAGE as error:
+                except DAMAGE as error:
                     raise ValueError(f"{path}: {key}: wanted an array without Python objects, got {error}") from error
     return arrays
 

@@ -94,7 +94,7 @@ def load_birds(
 def _table(file: Path) -> dict[str, str]:
     """The lines "key value" of a file. ValueError for another form, or a key that comes twice."""
     try:
-        lines = file.read_text().splitlines()
+        lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{file}: wanted a table of CUB-200-2011, got {error}") from error
     table: dict[str, str] = {}

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from unwarp.coordinates import identity_grid
 from unwarp.maps import LinearMap, Map
 
 
@@ -29,7 +28,7 @@ def transformation_consistency(pull: Map, pull_of_warped: Map, known: Map, size:
     Raises:
         ValueError: if a matrix of `pull` is singular, or the maps do not fit together.
     """
-    points = _points(pull, size)
+    points = pull.centers(size)
     target = (known @ pull_of_warped)(points)
     if isinstance(pull, LinearMap):
         residual = pull.inverse()(target) - points
@@ -44,11 +43,7 @@ def inverse_consistency(forward: Map, backward: Map, size: Sequence[int]) -> Ten
     Returns:
         A scalar, in squared half extents; 0 exactly if each map undoes the other at the points.
     """
-    points = _points(forward, size)
+    points = forward.centers(size)
     there = (forward @ backward)(points) - points
     back = (backward @ forward)(points) - points
     return (there.square().sum(-1).mean() + back.square().sum(-1).mean()) / 2
-
-
-def _points(pull: Map, size: Sequence[int]) -> Tensor:
-    return identity_grid(size, dtype=pull.dtype, device=pull.device).reshape(*(1 for _ in pull.batch), -1, pull.ndim)

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from unwarp.coordinates import identity_grid
 from unwarp.maps import Map, SplineMap
 
 _SMALLEST_DETERMINANT = 1e-12
@@ -13,8 +12,7 @@ _SMALLEST_DETERMINANT = 1e-12
 
 def identity_prior(pull: Map, size: Sequence[int]) -> Tensor:
     """Mean squared displacement `|A p - p|²` over the pixel centres of an output of that size; scalar."""
-    points = identity_grid(size, dtype=pull.dtype, device=pull.device)
-    return (pull.grid(size) - points).square().sum(-1).mean()
+    return (pull.grid(size) - pull.centers(size)).square().sum(-1).mean()
 
 
 def outside(pull: Map, size: Sequence[int]) -> Tensor:
@@ -32,8 +30,7 @@ def shrinkage(pull: Map, size: Sequence[int], smallest: float = 0.5) -> Tensor:
     """
     if not smallest > 0:
         raise ValueError(f"smallest: wanted a scale over 0, got {smallest}")
-    points = identity_grid(size, dtype=pull.dtype, device=pull.device).reshape(*(1 for _ in pull.batch), -1, pull.ndim)
-    determinant = torch.linalg.det(pull.jacobian(points)).abs().clamp_min(_SMALLEST_DETERMINANT)
+    determinant = torch.linalg.det(pull.jacobian(pull.centers(size))).abs().clamp_min(_SMALLEST_DETERMINANT)
     log_scale = determinant.log() / pull.ndim
     return (torch.tensor(smallest).log().item() - log_scale).clamp_min(0).square().mean()
 

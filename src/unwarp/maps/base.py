@@ -1,5 +1,6 @@
 """What every map can do."""
 
+import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, Self
@@ -54,9 +55,13 @@ class Map(ABC):
 
     def grid(self, size: Sequence[int]) -> Tensor:
         """Input coordinates `[*batch, *size, D]` of every pixel centre of an output of that size."""
+        return self(self.centers(size))
+
+    def centers(self, size: Sequence[int]) -> Tensor:
+        """Output coordinates `[1, ..., *size, D]` of every pixel centre, the same for all maps of the batch."""
         check_size(size, self.ndim)
         points = identity_grid(size, dtype=self.dtype, device=self.device)
-        return self(points.reshape(*(1 for _ in self.batch), *size, self.ndim))
+        return points.reshape(*(1 for _ in self.batch), *size, self.ndim)
 
     def inverse(self) -> "Map":
         """The map from input to output coordinates. ValueError where it has no closed form or does not exist."""
@@ -67,9 +72,16 @@ class Map(ABC):
         return self.each(torch.Tensor.detach)
 
     def __getitem__(self, index: Any) -> Self:
-        """Maps chosen along the batch axes; wants a slice, mask or index tensor, so that the batch axis stays."""
-        if isinstance(index, int):
-            index = slice(index, index + 1 or None)
+        """Maps chosen along the batch axes by a number, slice, mask or index tensor; the batch axis stays.
+
+        Raises:
+            IndexError: for a number that no map has.
+        """
+        if hasattr(index, "__index__") and getattr(index, "ndim", 0) == 0:
+            number, count = operator.index(index), self.batch[0]
+            if not -count <= number < count:
+                raise IndexError(f"index: wanted one of {count} maps, got {number}")
+            index = slice(number, number + 1 or None)
         return self.each(lambda tensor: tensor[index])
 
     def __matmul__(self, other: "Map") -> "Map":

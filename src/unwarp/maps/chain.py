@@ -1,7 +1,7 @@
 """Composition of maps."""
 
 from collections.abc import Callable
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -49,6 +49,14 @@ class ChainMap(Map):
         """The inverses in reverse order. ValueError where one of them has none."""
         return compose(self.inner.inverse(), self.outer.inverse())
 
+    def __getitem__(self, index: Any) -> Self:
+        """See `Map`. A part that serves all maps of the other is repeated for it."""
+
+        def spread(tensor: Tensor) -> Tensor:
+            return tensor.expand(*self.batch, *tensor.shape[len(self.batch) :])
+
+        return Map.__getitem__(self.each(spread), index)
+
     def each(self, change: Callable[[Tensor], Tensor]) -> Self:
         """The chain with `change` applied to the tensors of both maps."""
         return type(self)(self.outer.each(change), self.inner.each(change))
@@ -62,11 +70,13 @@ def compose(outer: Map, inner: Map) -> Map:
     Raises:
         TypeError, ValueError: if they do not fit together.
     """
-    if not isinstance(inner, Map):
-        raise TypeError(f"a @ b: wanted a Map on both sides, got {type(inner).__name__}")
-    if outer.ndim != inner.ndim or len(outer.batch) != len(inner.batch):
+    for side in (outer, inner):
+        if not isinstance(side, Map):
+            raise TypeError(f"a @ b: wanted a Map on both sides, got {type(side).__name__}")
+    fits = outer.ndim == inner.ndim and len(outer.batch) == len(inner.batch)
+    if not fits or any(a != b and 1 not in (a, b) for a, b in zip(outer.batch, inner.batch, strict=True)):
         raise ValueError(
-            f"a @ b: wanted maps of the same dimension and kind of batch, got {outer.ndim}-D {outer.batch} and "
+            f"a @ b: wanted maps of the same dimension and batches that fit, got {outer.ndim}-D {outer.batch} and "
             f"{inner.ndim}-D {inner.batch}"
         )
     if isinstance(outer, LinearMap) and isinstance(inner, LinearMap):

@@ -61,8 +61,9 @@ class SplineMap(Map):
         check_points(points, self.ndim, self.batch)
         lead = len(self.batch)
         flat = points.reshape(*points.shape[:lead], -1, self.ndim)
-        basis = torch.cat([radial(flat, self.control), torch.ones_like(flat[..., :1]), flat], dim=-1)
-        coefficients = torch.cat([self.weights, self.affine], dim=-2)
+        dtype = torch.promote_types(points.dtype, self.dtype)
+        basis = torch.cat([radial(flat, self.control), torch.ones_like(flat[..., :1]), flat], dim=-1).to(dtype)
+        coefficients = torch.cat([self.weights, self.affine], dim=-2).to(dtype)
         if all(extent == 1 for extent in points.shape[:lead]):
             # Points that all maps share: one product for all, where a batched one would copy the basis for each.
             columns = coefficients.flatten(0, lead - 1).transpose(0, 1).flatten(1)
@@ -104,7 +105,8 @@ class SplineMap(Map):
         squared = difference.square().sum(-1, keepdim=True).clamp_min(_NEAREST)
         slope = {1: 3 * squared.sqrt(), 2: squared.log() + 1, 3: squared.rsqrt()}[self.ndim] * difference
         # [*batch, 1, D, L] @ [*batch, Q, L, D]
-        curved = matmul(self.weights.transpose(-1, -2).unsqueeze(-3), slope)
+        dtype = torch.promote_types(slope.dtype, self.dtype)
+        curved = matmul(self.weights.to(dtype).transpose(-1, -2).unsqueeze(-3), slope.to(dtype))
         eye = torch.eye(self.ndim, dtype=self.dtype, device=self.device)
         total = curved + (eye + self.affine[..., 1:, :].transpose(-1, -2)).unsqueeze(-3)
         return total.reshape(*total.shape[:lead], *points.shape[lead:], self.ndim)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from unwarp.coordinates import identity_grid
 from unwarp.maps import Map
 from unwarp.nn.spatial_transformer import SpatialTransformer
 
@@ -47,8 +46,7 @@ class Diagnosis:
 def diagnose(pull: Map, size: Sequence[int]) -> Diagnosis:
     """What a map does to an output of that size: what it misses, its scale and rotation, and where it folds."""
     batch = len(pull.batch)
-    points = identity_grid(size, dtype=pull.dtype, device=pull.device).reshape(*(1,) * batch, -1, pull.ndim)
-    jacobian = pull.jacobian(points)
+    jacobian = pull.jacobian(pull.centers(size).flatten(batch, -2))
     determinant = torch.linalg.det(jacobian)
     coordinates = pull.grid(size).flatten(batch, -2)
     # Written so that a coordinate that is no number counts as outside.

@@ -160,7 +160,12 @@ def convolutional(
             then cannot all die; needs batches of two and more.
         perturbation: see `Localization`.
         start: see `Localization`.
+
+    Raises:
+        ValueError: for an even kernel.
     """
+    if kernel % 2 != 1:
+        raise ValueError(f"kernel: wanted an odd number, got {kernel}")
     convolution, norm, pool, average = LAYERS[len(in_shape) - 1]
     size = list(in_shape[1:])
     layers: list[nn.Module] = []

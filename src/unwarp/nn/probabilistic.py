@@ -61,13 +61,15 @@ class ProbabilisticLocalization(nn.Module):
         freedom: degrees of freedom of the Student t distributions. The authors' code has 2.
 
     Raises:
-        ValueError: unless spread and freedom are over 0, or for a localization network of several maps of an image.
+        ValueError: unless spread is over 0 and freedom an integer of at least 1, or for a localization network of
+            several maps of an image.
     """
 
     def __init__(self, localization: Localization, *, spread: float = 0.1, freedom: int = 2) -> None:
         super().__init__()
         check_positive("spread", spread)
-        check_positive("freedom", freedom)
+        if not isinstance(freedom, int) or freedom < 1:
+            raise ValueError(f"freedom: wanted an integer of at least 1, got {freedom}")
         if len(localization.theta_shape) > 1:
             raise ValueError(f"localization: wanted one map of each image, got {localization.theta_shape[0]}")
         self.localization = localization

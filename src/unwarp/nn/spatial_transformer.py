@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from unwarp.checks import check_choice, check_image, check_positive, check_size
 from unwarp.maps import LinearMap, Map
 from unwarp.maps.chain import compose
-from unwarp.sampling import MODES, PADDINGS
+from unwarp.sampling import MODES, paddings_of
 from unwarp.transforms import Affine, Transform
 from unwarp.warping import warp
 
@@ -58,7 +58,7 @@ class SpatialTransformer(nn.Module):
         size: Sequence[int] | None = None,
         *,
         mode: str = "linear",
-        padding: str = "zeros",
+        padding: str | Sequence[str] = "zeros",
         fill: float = 0.0,
         antialias: bool = False,
         leash: float = 0.0,
@@ -69,7 +69,9 @@ class SpatialTransformer(nn.Module):
         if not isinstance(transform, Transform):
             raise TypeError(f"transform: wanted an unwarp.Transform, got {type(transform).__name__}")
         check_choice("mode", mode, MODES)
-        check_choice("padding", padding, PADDINGS)
+        beyond = paddings_of(padding, transform.ndim)
+        if fill != 0 and "constant" not in beyond:
+            raise ValueError(f"fill: wanted padding='constant' with it, got padding {padding!r}")
         check_positive("leash", leash, allow_zero=True)
         check_positive("window", window)
         check_positive("jitter", jitter, allow_zero=True)

@@ -73,7 +73,7 @@ def write_experiment(experiment: Experiment, records: Records, out: Path) -> Pat
     still there, more of them, with a link to the report of that run, which is written where it is missing.
     """
     out.mkdir(parents=True, exist_ok=True)
-    (out / f"{experiment.name}.md").write_text(experiment_markdown(experiment, records))
+    (out / f"{experiment.name}.md").write_text(experiment_markdown(experiment, records), encoding="utf-8")
     columns: dict[str, dict[str, _Seen]] = {}
     sections = []
     for cell in experiment.cells:
@@ -101,7 +101,7 @@ def write_experiment(experiment: Experiment, records: Records, out: Path) -> Pat
         sections=sections,
     )
     file = out / f"{experiment.name}.html"
-    file.write_text(page)
+    file.write_text(page, encoding="utf-8")
     return file
 
 

@@ -61,7 +61,7 @@ def write_report(run: RunFolder) -> Path:
         options=run.options.flat(),
     )
     file = run.path / REPORT
-    file.write_text(page)
+    file.write_text(page, encoding="utf-8")
     return file
 
 
@@ -110,7 +110,7 @@ def _read_log(files: Sequence[Path]) -> _Log:
     """What was logged; a later file has the last word on an epoch."""
     log: dict[str, dict[int, float]] = defaultdict(dict)
     for file in filter(Path.exists, files):
-        with file.open(newline="") as lines:
+        with file.open(newline="", encoding="utf-8") as lines:
             for row in csv.DictReader(lines):
                 for name, value in row.items():
                     if value and name not in ("epoch", "step"):

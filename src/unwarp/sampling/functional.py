@@ -94,7 +94,7 @@ def sample_at(
     """
     check_choice("mode", mode, MODES)
     ndim = image.ndim - 2
-    beyond = _paddings(padding, ndim)
+    beyond = paddings_of(padding, ndim)
     background = _background(fill, "constant" in beyond, image)
 
     if spline_degree(mode) is None:
@@ -128,7 +128,7 @@ def sample_adjoint_at(
         padding: see `sample`.
     """
     check_choice("mode", mode, MODES)
-    beyond = _paddings(padding, like.ndim - 2)
+    beyond = paddings_of(padding, like.ndim - 2)
     if spline_degree(mode) is None:
         return read_adjoint(values, coordinates, like, linear, mode, beyond)
     wide = torch.promote_types(like.dtype, torch.float32)
@@ -142,7 +142,8 @@ def check_same_device(name: str, tensor: Tensor, image: Tensor) -> None:
         raise ValueError(f"{name}: wanted the image's device {image.device}, got {tensor.device}")
 
 
-def _paddings(padding: str | Sequence[str], ndim: int) -> tuple[str, ...]:
+def paddings_of(padding: str | Sequence[str], ndim: int) -> tuple[str, ...]:
+    """A word for each spatial axis. TypeError or ValueError if that is not what `padding` says."""
     if not isinstance(padding, (str, Sequence)):
         raise TypeError(f"padding: wanted a word, or a sequence of words, got {type(padding).__name__}")
     beyond = (padding,) * ndim if isinstance(padding, str) else tuple(padding)
@@ -162,7 +163,9 @@ def _background(fill: float | Tensor, constant: bool, image: Tensor) -> Tensor |
             raise TypeError(f"fill: wanted real numbers, got {fill.dtype}")
         if fill.numel() != 1 and tuple(fill.shape) != (channels,):
             raise ValueError(f"fill: wanted a number or one per channel [{channels}], got {list(fill.shape)}")
-        return fill.reshape(-1).to(image.device) if constant else None
+        if not constant:
+            raise ValueError("fill: wanted padding='constant' with it, got padding without it")
+        return fill.reshape(-1).to(image.device)
     if not isinstance(fill, (int, float)):
         raise TypeError(f"fill: wanted a number or a tensor, got {type(fill).__name__}")
     if not -math.inf < fill < math.inf:

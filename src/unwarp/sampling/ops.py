@@ -56,6 +56,8 @@ def read_adjoint(
     values: Tensor, coordinates: Tensor, like: Tensor, linear: bool, mode: str, padding: Sequence[str]
 ) -> Tensor:
     """The transpose of `read` without a fill: `values [N K, C, *size]` given to an image of the form of `like`."""
+    if torch._C._is_tracing():
+        raise NotImplementedError("warp_adjoint: torch.jit.trace cannot follow it; torch.export can")
     if _has_kernel(like, mode) and not _is_for_reference(values, coordinates):
         return _grad_image(values, coordinates, like, linear, mode, tuple(padding))
 
@@ -225,7 +227,9 @@ def _operator(name: str, keep: Callable[..., None], backward: Callable[..., Any]
             fold(value, dim) if isinstance(value, Tensor) and place not in apart else value
             for place, (value, dim) in enumerate(pairs)
         ]
-        return call(*folded).unflatten(0, (images, info.batch_size, -1)).transpose(0, 1).flatten(1, 2), 0
+        like, dim = pairs[1 if name == "read" else 2]  # which there are as many of as of results
+        each = (len(like) if dim is None else like.movedim(dim, 0).shape[1]) // images
+        return call(*folded).unflatten(0, (images, info.batch_size, each)).transpose(0, 1).flatten(1, 2), 0
 
     def forward(*arguments: Any) -> Tensor:
         # torch's way to a kernel of ours takes as long as a small warp; where nobody listens there, we go straight.

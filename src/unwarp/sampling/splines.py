@@ -150,8 +150,8 @@ def _vmap(
 ) -> tuple[Tensor, int]:
     dim = in_dims[0]
     assert dim is not None
-    folded = image.movedim(dim, 0).flatten(0, 1)
-    return call(folded, *words).unflatten(0, (info.batch_size, -1)), 0
+    image = image.movedim(dim, 0)
+    return call(image.flatten(0, 1), *words).unflatten(0, image.shape[:2]), 0
 
 
 class _Filtered(torch.autograd.Function):

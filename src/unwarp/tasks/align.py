@@ -53,8 +53,8 @@ def align_pictures(
 
     Raises:
         ValueError: for a model without spatial transformers, of volumes, or of images that are neither grey nor in
-            colour, a path that is not there, no picture at all, an `out` that holds the pictures, or, if `strict`, a
-            broken picture.
+            colour, a path that is not there, no picture at all, an `out` inside a folder of pictures or where one would
+            be written over, or, if `strict`, a broken picture.
     """
     if model.cascade is None:
         raise ValueError("model: wanted one with a spatial transformer (st-...), got a plain network")
@@ -66,10 +66,14 @@ def align_pictures(
     jobs = list(_jobs(pictures, out))
     if not jobs:
         raise ValueError(f"pictures: wanted at least one picture, found none in {', '.join(map(str, pictures))}")
+    sources = {source.resolve() for source, _ in jobs}
+    for _, target in jobs:
+        if target.resolve() in sources:
+            raise ValueError(f"out: wanted a folder where no picture is written over, got {out}, over {target}")
     model.eval()
     out.mkdir(parents=True, exist_ok=True)
     left_out = 0
-    with (out / _TABLE).open("w", newline="") as file:
+    with (out / _TABLE).open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         table: csv.DictWriter[str] | None = None
         for source, target in track(jobs, "straightening", transient=True, disable=not sys.stdout.isatty()):
             try:
@@ -149,8 +153,8 @@ def _jobs(pictures: Sequence[str | Path], out: Path) -> Iterator[tuple[Path, Pat
     taken: set[Path] = set()
     for path in map(Path, pictures):
         if path.is_dir():
-            if path.resolve() == out.resolve():
-                raise ValueError(f"out: wanted another folder than that of the pictures, got {out}")
+            if out.resolve().is_relative_to(path.resolve()):
+                raise ValueError(f"out: wanted a folder outside that of the pictures, {path}, got {out}")
             found = [(file, file.relative_to(path)) for file in find_pictures(path)]
         elif path.exists():
             if path.parent.resolve() == out.resolve():

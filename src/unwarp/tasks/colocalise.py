@@ -113,10 +113,11 @@ def train_encoder(pictures: Pictures, options: ColocaliseOptions) -> Encoder:
     encoder = cnn((channels, *size), len(pictures.classes), parameters=options.parameters)
     assert isinstance(encoder, nn.Sequential)
     optimizer = torch.optim.AdamW(encoder.parameters())
-    count = len(pictures) // _ENCODER_BATCH
+    batch = min(_ENCODER_BATCH, len(pictures))
+    count = len(pictures) // batch
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _ENCODER_LR, total_steps=options.encoder_epochs * count)
     for _ in range(options.encoder_epochs):
-        for rows in torch.randperm(len(pictures))[: count * _ENCODER_BATCH].split(_ENCODER_BATCH):
+        for rows in torch.randperm(len(pictures))[: count * batch].split(batch):
             logits = encoder(pictures.images[rows].float() / 255)
             loss = F.cross_entropy(logits, pictures.labels[rows])
             optimizer.zero_grad()
@@ -178,7 +179,7 @@ def _search(
     images: Tensor, size: Sequence[int], encoder: Encoder, options: ColocaliseOptions, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """Boxes and losses, as `Colocalised` has them, of one transformer to crops of that size."""
-    transformer = SpatialTransformer(centroid((1, *_CANVAS)), Translation(), size, antialias=True)
+    transformer = SpatialTransformer(centroid((images.shape[1], *_CANVAS)), Translation(), size, antialias=True)
     optimizer = torch.optim.Adam(transformer.parameters(), options.lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, options.epochs * options.steps)
     # It stays in training mode: all pictures are one batch, of which it normalises the features.
@@ -218,6 +219,8 @@ def colocalise_all(
     Raises:
         ValueError: as `colocalise`, before anything is trained.
     """
+    if pictures.labels.ndim != 1:
+        raise ValueError(f"pictures: wanted one label each, got labels {list(pictures.labels.shape)}")
     for name in classes:
         _rows_of(name, pictures, options.pictures)
     started = time.monotonic()
@@ -231,7 +234,7 @@ def colocalise_all(
         seconds = time.monotonic() - started
         shares[name] = {"found": result.found[-1].item(), "seconds": round(seconds, 1)}
         result.save(out / f"{name}.npz")
-        (out / "results.json").write_text(json.dumps(record | {"classes": shares}, indent=2) + "\n")
+        (out / "results.json").write_text(json.dumps(record | {"classes": shares}, indent=2) + "\n", encoding="utf-8")
         tell(name, result, seconds)
 
 

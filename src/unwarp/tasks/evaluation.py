@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unwarp.data.arrays import DAMAGE
 from unwarp.data.batches import PictureBatches
 from unwarp.maps import LinearMap, Map
 from unwarp.models import Classifier
@@ -112,8 +113,11 @@ def spelled(labels: np.ndarray, classes: Sequence[str]) -> str:
 
 
 def save_evaluation(arrays: dict[str, np.ndarray], file: Path) -> None:
-    """Keep an evaluation beside its model."""
-    np.savez_compressed(file, allow_pickle=False, **arrays)
+    """Keep an evaluation beside its model; it is there once it is complete."""
+    partial = file.with_suffix(".partial")
+    with partial.open("wb") as archive:
+        np.savez_compressed(archive, allow_pickle=False, **arrays)
+    partial.replace(file)
 
 
 def load_evaluation(file: Path) -> dict[str, np.ndarray]:
@@ -123,7 +127,7 @@ def load_evaluation(file: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError) as error:
+    except DAMAGE as error:
         raise ValueError(f"run: wanted an evaluation in {file}, got {error}") from error
 
 

@@ -150,7 +150,7 @@ class Experiment:
         found: dict[str, list[dict[str, Any]]] = {cell.name: [] for cell in self.cells}
         for file in (results / self.name).glob("*.json"):
             try:
-                record = json.loads(file.read_text())
+                record = json.loads(file.read_text(encoding="utf-8"))
                 name = f"{record['row']}/{record['column']}"
             except (ValueError, TypeError, KeyError) as error:
                 raise ValueError(f"results: wanted the record of a cell in {file}, got {error}") from error
@@ -169,7 +169,7 @@ def load_experiment(name: str) -> Experiment:
     """An experiment by name. ValueError if there is none of that name."""
     if name not in experiment_names():
         raise ValueError(f"experiment: wanted one of {', '.join(experiment_names())}; got {name!r}")
-    table = yaml.safe_load((_TABLES / f"{name}.yaml").read_text())
+    table = yaml.safe_load((_TABLES / f"{name}.yaml").read_text(encoding="utf-8"))
     cells = []
     for row_name, row in table["rows"].items():
         for column_name, column in table["columns"].items():
@@ -203,7 +203,7 @@ def keep(record: dict[str, Any], file: Path) -> None:
     """Write a measurement, whole or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_suffix(".partial")
-    partial.write_text(json.dumps(record, indent=1) + "\n")
+    partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     partial.replace(file)
 
 

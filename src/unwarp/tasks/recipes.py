@@ -26,4 +26,4 @@ def recipe_path(name: str) -> Path:
 
 def recipe_options(name: str) -> dict[str, Any]:
     """The options that a recipe sets. ValueError if there is none of that name."""
-    return yaml.safe_load(recipe_path(name).read_text()) or {}
+    return yaml.safe_load(recipe_path(name).read_text(encoding="utf-8")) or {}

@@ -70,7 +70,7 @@ class RunFolder:
         if not config.is_file():
             raise ValueError(f"run: wanted the folder of a run, with {_CONFIG} in it; got {path}")
         try:
-            flat = yaml.safe_load(config.read_text())
+            flat = yaml.safe_load(config.read_text(encoding="utf-8"))
         except yaml.YAMLError as error:
             raise ValueError(f"run: wanted YAML in {config}, got {error}") from error
         if not isinstance(flat, dict):
@@ -97,21 +97,21 @@ class RunFolder:
     def results(self) -> dict[str, dict[str, Any]]:
         """The records of the models that are finished, by name."""
         file = self.path / _RESULTS
-        return json.loads(file.read_text()) if file.exists() else {}
+        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
 
     def add_result(self, model: str, record: dict[str, Any]) -> None:
         """Keep the record of a finished model."""
         text = json.dumps(self.results() | {model: record}, indent=2)
         partial = self.path / f"{_RESULTS}.partial"
-        partial.write_text(text + "\n")
+        partial.write_text(text + "\n", encoding="utf-8")
         partial.replace(self.path / _RESULTS)
 
     def begin(self, image_shape: tuple[int, ...], classes: tuple[str, ...], steps: int | None = None) -> None:
         """Write the options, and what the models take and give: see `interface`."""
         self.path.mkdir(parents=True, exist_ok=True)
-        (self.path / _CONFIG).write_text(yaml.safe_dump(self.options.flat(), sort_keys=False))
+        (self.path / _CONFIG).write_text(yaml.safe_dump(self.options.flat(), sort_keys=False), encoding="utf-8")
         text = json.dumps({"image_shape": image_shape, "classes": classes, "steps": steps}, indent=2)
-        (self.path / _INTERFACE).write_text(text + "\n")
+        (self.path / _INTERFACE).write_text(text + "\n", encoding="utf-8")
 
     def interface(self) -> tuple[tuple[int, ...], tuple[str, ...], int | None]:
         """What the models take and give, as `begin` kept it; ValueError if the run has not begun.
@@ -120,7 +120,7 @@ class RunFolder:
         labels an image has: a sequence of that length, or one label if None.
         """
         try:
-            kept = json.loads((self.path / _INTERFACE).read_text())
+            kept = json.loads((self.path / _INTERFACE).read_text(encoding="utf-8"))
             image_shape = tuple(kept["image_shape"])
             if len(image_shape) not in (3, 4):
                 raise ValueError(f"image_shape {image_shape}")
