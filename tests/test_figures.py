@@ -1,3 +1,5 @@
+import io
+
 import numpy as np
 import pytest
 from matplotlib.patches import Rectangle
@@ -92,3 +94,12 @@ def test_a_search_is_drawn_from_its_first_to_its_last_epoch(epochs: int) -> None
     box = last.patches[-1]
     assert isinstance(box, Rectangle)
     assert box.get_xy()[0] == pytest.approx(4 * (boxes[-1, 0, 0, 0] + 1) - 0.5)
+
+
+def test_names_of_any_kind_are_drawn() -> None:
+    names, pictures = ["$_$", "\udcff", "ü"], np.random.default_rng(0).random((3, 1, 8, 8))
+    for figure in (
+        figures.mean_pictures(pictures, pictures, names),
+        figures.confusion(np.arange(3), np.arange(3), names),
+    ):
+        figure.savefig(io.BytesIO(), format="png")

@@ -110,6 +110,13 @@ def test_what_is_given_back_has_the_type_of_what_is_given(dtype: torch.dtype, mo
     torch.testing.assert_close(found.double(), wanted, atol=4 * torch.finfo(dtype).eps, rtol=4 * torch.finfo(dtype).eps)
 
 
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:.*torch.jit:DeprecationWarning")
+def test_the_adjoint_cannot_be_traced() -> None:
+    pull = Affine()(Affine().identity.expand(2, -1))
+    with pytest.raises(NotImplementedError, match="^warp_adjoint: .*torch.export"):
+        torch.jit.trace(lambda values: warp_adjoint(values, pull, (4, 4)), torch.rand(2, 1, 4, 4))
+
+
 IDENTITIES = Affine()(Affine().identity.expand(2, -1))
 
 

@@ -107,7 +107,7 @@ def test_what_does_not_fit_cannot_be_composed() -> None:
     spline = ThinPlateSpline()(random_theta(ThinPlateSpline(), 2))
     for outer, inner in ((three, two), (spline, three), (two, Affine(3)(random_theta(Affine(3), 2)))):
         with pytest.raises(ValueError, match="^a @ b: wanted"):
-            outer @ inner
+            compose(outer, inner)
     for pair in ((None, two), (two, None), (torch.eye(3), two)):
         with pytest.raises(TypeError, match="^a @ b: wanted"):
             compose(*pair)  # pyright: ignore[reportArgumentType]

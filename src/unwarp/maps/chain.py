@@ -55,7 +55,7 @@ class ChainMap(Map):
         def spread(tensor: Tensor) -> Tensor:
             return tensor.expand(*self.batch, *tensor.shape[len(self.batch) :])
 
-        return Map.__getitem__(self.each(spread), index)
+        return super(ChainMap, self.each(spread)).__getitem__(index)
 
     def each(self, change: Callable[[Tensor], Tensor]) -> Self:
         """The chain with `change` applied to the tensors of both maps."""

@@ -125,7 +125,7 @@ def load_evaluation(file: Path) -> dict[str, np.ndarray]:
     if not file.is_file():
         raise ValueError(f"run: wanted a finished run, but {file} is missing; train it to the end first")
     try:
-        with np.load(file, allow_pickle=False) as archive:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except DAMAGE as error:
         raise ValueError(f"run: wanted an evaluation in {file}, got {error}") from error
