@@ -44,7 +44,7 @@ def check_size(size: Any, ndim: int, name: str = "size") -> None:
     if len(size) != ndim:
         raise ValueError(f"{name}: wanted {ndim} extents, got {tuple(size)}")
     for extent in size:
-        if isinstance(extent, (bool, float, str)) or extent < 1:
+        if isinstance(extent, (bool, float, str, type(None))) or extent < 1:
             raise ValueError(f"{name}: wanted integers of at least 1, got {tuple(size)}")
 
 
@@ -84,6 +84,8 @@ def check_matrix(matrix: Any) -> None:
 
 
 def check_positive(name: str, value: float, *, allow_zero: bool = False) -> None:
-    """Raise ValueError unless `value` is a finite number over zero (or zero, where allowed)."""
+    """Raise TypeError or ValueError unless `value` is a finite number over zero (or zero, where allowed)."""
+    if not isinstance(value, (int, float)):
+        raise TypeError(f"{name}: wanted a number, got {type(value).__name__}")
     if not (0 <= value < float("inf")) or (value == 0 and not allow_zero):
         raise ValueError(f"{name}: wanted a number {'of at least' if allow_zero else 'over'} 0, got {value}")

@@ -9,9 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unwarp.data.pictures import Pictures, Splits, complete_splits
+from unwarp.data.pictures import CHANNELS, Pictures, Splits, complete_splits
 
-_CHANNELS = (1, 3)
 _KEYS = ("x", "y", "x_train", "y_train", "x_val", "y_val", "x_test", "y_test")
 DAMAGE = (OSError, EOFError, ValueError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
@@ -121,11 +120,11 @@ def _images(path: Path, key: str, array: np.ndarray) -> Tensor:
     """The images as uint8 `[N, C, H, W]`."""
     if array.ndim == 3:
         array = array[:, None]
-    elif array.ndim == 4 and array.shape[3] in _CHANNELS and array.shape[1] in _CHANNELS:
+    elif array.ndim == 4 and array.shape[3] in CHANNELS and array.shape[1] in CHANNELS:
         raise ValueError(f"{path}: {key}: wanted channels either first or last, got both in {_described(array)}")
-    elif array.ndim == 4 and array.shape[3] in _CHANNELS:
+    elif array.ndim == 4 and array.shape[3] in CHANNELS:
         array = array.transpose(0, 3, 1, 2)
-    if array.ndim != 4 or array.shape[1] not in _CHANNELS or 0 in array.shape:
+    if array.ndim != 4 or array.shape[1] not in CHANNELS or 0 in array.shape:
         raise ValueError(
             f"{path}: {key}: wanted [N, H, W], [N, H, W, C] or [N, C, H, W] with C of 1 or 3, got {_described(array)}"
         )

@@ -13,7 +13,7 @@ from unwarp.checks import check_size, check_tensor
 # Weights of red, green and blue in grey (ITU-R BT.601), as Pillow's.
 _LUMA = (0.299, 0.587, 0.114)
 _CHUNK = 1000
-_CHANNELS = (1, 3)
+CHANNELS = (1, 3)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +84,7 @@ class Pictures:
         """The pictures in grey (1) or in red, green and blue (3). ValueError unless they are one of these."""
         check_channels(channels)
         have = self.images.shape[1]
-        if have not in _CHANNELS:
+        if have not in CHANNELS:
             raise ValueError(f"images: wanted 1 or 3 channels to convert, got {have}")
         if have == channels:
             return self
@@ -211,7 +211,7 @@ def complete_splits(
 
 def check_channels(channels: Any) -> None:
     """Raise ValueError unless `channels` is 1 or 3."""
-    if channels not in _CHANNELS:
+    if channels not in CHANNELS:
         raise ValueError(f"channels: wanted 1 for grey or 3 for colour, got {channels!r}")
 
 

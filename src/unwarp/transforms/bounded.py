@@ -26,7 +26,7 @@ class Bounded(Transform):
         offset: the largest offset of a control point.
 
     Raises:
-        ValueError: for an empty range, or one for a kind that the transform does not have.
+        TypeError, ValueError: for what is no transform, an empty range, or one for a kind that the transform does not have.
     """
 
     def __init__(
@@ -40,11 +40,13 @@ class Bounded(Transform):
         perspective: float | None = None,
         offset: float | None = None,
     ) -> None:
+        if not isinstance(transform, Transform):
+            raise TypeError(f"transform: wanted an unwarp.Transform, got {type(transform).__name__}")
         super().__init__(transform.ndim, transform.kinds)
         self.transform = transform
         reach: dict[str, tuple[float, float]] = {}
         if scale is not None:
-            if len(scale) != 2 or not 0 < scale[0] < 1 < scale[1] < math.inf:
+            if not isinstance(scale, Sequence) or len(scale) != 2 or not 0 < scale[0] < 1 < scale[1] < math.inf:
                 raise ValueError(f"scale: wanted (smallest, largest) with 0 < smallest < 1 < largest, got {scale}")
             reach["scale"] = (-math.log(scale[0]), math.log(scale[1]))
         symmetric = {
