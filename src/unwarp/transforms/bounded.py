@@ -26,7 +26,7 @@ class Bounded(Transform):
         offset: the largest offset of a control point.
 
     Raises:
-        TypeError, ValueError: for what is no transform, an empty range, or one for a kind that the transform does not have.
+        TypeError, ValueError: for what is no transform, an empty range, or one for a kind that it does not have.
     """
 
     def __init__(
