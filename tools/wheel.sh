@@ -13,9 +13,10 @@ pip=("$here/bin/python" -m pip install -q --disable-pip-version-check)
 "$here/bin/python" -m build --outdir "$here/dist"
 "${pip[@]}" "$here"/dist/*.whl
 
-# Away from the sources, so that they cannot be what is imported.
+# The tests as they were packed, away from the sources, so that those cannot be what is imported.
 mkdir "$here/away"
-cp -r tests examples pyproject.toml "$here/away"
+tar -xzf "$here"/dist/*.tar.gz -C "$here/away" --strip-components=1
+rm -r "$here/away/src"
 cd "$here/away"
 "$here/bin/unwarp" --version
 "$here/bin/unwarp" info
