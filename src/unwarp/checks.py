@@ -1,6 +1,7 @@
 """The door: bad input becomes one clear error that names the argument, what it got and what it wants."""
 
 from collections.abc import Iterable, Sequence
+from numbers import Real
 from typing import Any
 
 import torch
@@ -85,7 +86,7 @@ def check_matrix(matrix: Any) -> None:
 
 def check_positive(name: str, value: float, *, allow_zero: bool = False) -> None:
     """Raise TypeError or ValueError unless `value` is a finite number over zero (or zero, where allowed)."""
-    if not isinstance(value, (int, float)):
+    if not isinstance(value, Real):
         raise TypeError(f"{name}: wanted a number, got {type(value).__name__}")
     if not (0 <= value < float("inf")) or (value == 0 and not allow_zero):
         raise ValueError(f"{name}: wanted a number {'of at least' if allow_zero else 'over'} 0, got {value}")
