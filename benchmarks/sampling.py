@@ -54,8 +54,8 @@ CASES = {
     "thin-plate splines": Case((8, 3, 224, 224), "spline"),
     "shrunk 4×": Case((8, 3, 896, 896), "shrink", (224, 224)),
     "lines": Case((64, 4, 16384)),
-    "pictures, cubic B-splines": Case((8, 3, 224, 224), "B-spline"),
-    "volume 96³, cubic B-splines": Case((1, 1, 96, 96, 96), "B-spline"),
+    "pictures as B-splines": Case((8, 3, 224, 224), "B-spline"),
+    "volume 96³ as B-splines": Case((1, 1, 96, 96, 96), "B-spline"),
 }
 WORKLOADS = ("forward", "theta", "theta and image", "grid", "grid and image")
 PACKAGES = ("torch", "kornia", "monai", "hf-deepali", "torch-interpol", "scipy", "opencv-python-headless")
