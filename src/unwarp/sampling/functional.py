@@ -139,7 +139,7 @@ def sample_adjoint_at(
 def check_same_device(name: str, tensor: Tensor, image: Tensor) -> None:
     """Raise ValueError unless `tensor` is where the image is."""
     if tensor.device != image.device:
-        raise ValueError(f"{name}: wanted the image's device {image.device}, got {tensor.device}")
+        raise ValueError(f"{name}: wanted the device {image.device} of what it is used on, got {tensor.device}")
 
 
 def paddings_of(padding: str | Sequence[str], ndim: int) -> tuple[str, ...]:
