@@ -45,7 +45,7 @@ def check_size(size: Any, ndim: int, name: str = "size") -> None:
     if len(size) != ndim:
         raise ValueError(f"{name}: wanted {ndim} extents, got {tuple(size)}")
     for extent in size:
-        if isinstance(extent, (bool, float, str, type(None))) or extent < 1:
+        if isinstance(extent, (bool, float, Sequence, type(None))) or extent < 1:
             raise ValueError(f"{name}: wanted integers of at least 1, got {tuple(size)}")
 
 

@@ -1,6 +1,7 @@
 import sys
+from collections.abc import Sequence
 from functools import partial
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -68,6 +69,20 @@ def test_what_timm_has_not_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(ValueError, match="^backbone: wanted one that can be imported, got 'timm:resnet50'"):
         import_backbone("timm:resnet50", (3, 8, 8), 5)
+
+
+def test_a_network_whose_own_library_is_missing_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    module: Any = ModuleType("of_mine")
+
+    def make(in_shape: Sequence[int], outputs: int) -> nn.Module:
+        raise ModuleNotFoundError("No module named 'rare'", name="rare")
+
+    module.make = make
+    monkeypatch.setitem(sys.modules, "of_mine", module)
+    with pytest.raises(
+        ValueError, match="^backbone: wanted one whose libraries .* 'of_mine:make': No module named 'rare'"
+    ):
+        import_backbone("of_mine:make", (3, 8, 8), 5)
 
 
 @pytest.mark.parametrize(("parallel", "networks"), [("crops", 4), ("shared-crops", 1)])

@@ -114,6 +114,11 @@ def test_a_window_is_seen_first_and_what_lies_around_it_can_come_back() -> None:
     torch.testing.assert_close(aligned.image, SpatialTransformer(network, Translation(), (8, 8)).warp(image, IDENTITY))
 
 
+def test_other_modules_are_refused() -> None:
+    with pytest.raises(TypeError, match="^transformers: wanted SpatialTransformers, got Identity"):
+        Cascade([nn.Identity()])  # pyright: ignore[reportArgumentType]
+
+
 def test_compiles_whole() -> None:
     cascade = Cascade([transformer(Similarity(), 0.8, 0.4, 0.1, 0.0)], passes=3)
     image = torch.rand(2, 1, 9, 8)

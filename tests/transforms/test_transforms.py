@@ -204,6 +204,8 @@ def test_theta_that_does_not_fit_is_refused(theta: torch.Tensor, error: type) ->
         (lambda: Rotation(1), "ndim"),
         (lambda: Similarity(1), "ndim"),
         (lambda: ThinPlateSpline((1, 4)), "control"),
+        (lambda: ThinPlateSpline(4), "control"),  # pyright: ignore[reportArgumentType]
+        (lambda: ThinPlateSpline([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), "control"),  # pyright: ignore[reportArgumentType]
         (lambda: ThinPlateSpline(torch.zeros(5, 2)), "control"),
         (lambda: ThinPlateSpline(torch.stack([torch.arange(4.0), torch.arange(4.0)], 1)), "control"),
         (lambda: ThinPlateSpline(regularization=-1), "regularization"),
@@ -213,7 +215,7 @@ def test_theta_that_does_not_fit_is_refused(theta: torch.Tensor, error: type) ->
     ],
 )
 def test_transforms_that_make_no_sense_are_refused(make: object, named: str) -> None:
-    with pytest.raises(ValueError, match=f"^{named}: wanted"):
+    with pytest.raises((TypeError, ValueError), match=f"^{named}: wanted"):
         make()  # pyright: ignore[reportCallIssue]
 
 

@@ -29,7 +29,10 @@ def import_backbone(path: str, in_shape: Sequence[int], outputs: int) -> nn.Modu
         make = partial(Pretrained, name) if module == "timm" else getattr(imported, name)
     except (ImportError, AttributeError, RuntimeError) as error:
         raise ValueError(f"backbone: wanted one that can be imported, got {path!r}: {error}") from error
-    backbone = make(tuple(in_shape), outputs)
+    try:
+        backbone = make(tuple(in_shape), outputs)
+    except ImportError as error:
+        raise ValueError(f"backbone: wanted one whose libraries are installed, got {path!r}: {error}") from error
     if not isinstance(backbone, nn.Module):
         raise ValueError(f"backbone: wanted a torch.nn.Module from {path!r}, got {type(backbone).__name__}")
     backbone.eval()

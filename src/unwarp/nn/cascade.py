@@ -39,6 +39,7 @@ class Cascade(nn.Module):
             around it is there for the later ones: no corner is lost to a crop that was made too early.
 
     Raises:
+        TypeError: for a module that is no `SpatialTransformer`.
         ValueError: for no transformer, `passes` under 1, or a window that is not over 0.
     """
 
@@ -46,6 +47,9 @@ class Cascade(nn.Module):
         super().__init__()
         if not transformers:
             raise ValueError("transformers: wanted at least one, got none")
+        for transformer in transformers:
+            if not isinstance(transformer, SpatialTransformer):
+                raise TypeError(f"transformers: wanted SpatialTransformers, got {type(transformer).__name__}")
         if passes < 1:
             raise ValueError(f"passes: wanted at least 1, got {passes}")
         check_positive("window", window)

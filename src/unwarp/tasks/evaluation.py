@@ -13,6 +13,7 @@ from unwarp.data.batches import PictureBatches
 from unwarp.maps import LinearMap, Map
 from unwarp.models import Classifier
 from unwarp.nn import diagnose, seen_from_front
+from unwarp.tasks.files import replacing
 from unwarp.tasks.turning import turn
 
 # In the folder of a model.
@@ -114,10 +115,8 @@ def spelled(labels: np.ndarray, classes: Sequence[str]) -> str:
 
 def save_evaluation(arrays: dict[str, np.ndarray], file: Path) -> None:
     """Keep an evaluation beside its model; it is there once it is complete."""
-    partial = file.with_suffix(".partial")
-    with partial.open("wb") as archive:
+    with replacing(file) as partial, partial.open("wb") as archive:
         np.savez_compressed(archive, allow_pickle=False, **arrays)
-    partial.replace(file)
 
 
 def load_evaluation(file: Path) -> dict[str, np.ndarray]:

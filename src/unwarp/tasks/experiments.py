@@ -18,6 +18,7 @@ from rich.console import Console
 
 from unwarp.data import load
 from unwarp.tasks.colocalise import Encoder, colocalise, train_encoder
+from unwarp.tasks.files import replacing
 from unwarp.tasks.machine import machine
 from unwarp.tasks.options import ColocaliseOptions, Options
 from unwarp.tasks.recipes import RECIPES, recipe_options
@@ -202,9 +203,8 @@ def choose_cells(experiments: Sequence[Experiment], names: Sequence[str]) -> lis
 def keep(record: dict[str, Any], file: Path) -> None:
     """Write a measurement, whole or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".partial")
-    partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    partial.replace(file)
+    with replacing(file) as partial:
+        partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 def _train(path: Path, options: dict[str, Any], console: Console, later: int) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from unwarp.data.distort import Distortion
 from unwarp.data.extrude import Extrusion
 from unwarp.data.pictures import few_of_each
 from unwarp.models import MODELS
+from unwarp.tasks.files import replacing
 from unwarp.tasks.options import Options
 
 LOGS = "logs"
@@ -102,9 +103,8 @@ class RunFolder:
     def add_result(self, model: str, record: dict[str, Any]) -> None:
         """Keep the record of a finished model."""
         text = json.dumps(self.results() | {model: record}, indent=2)
-        partial = self.path / f"{_RESULTS}.partial"
-        partial.write_text(text + "\n", encoding="utf-8")
-        partial.replace(self.path / _RESULTS)
+        with replacing(self.path / _RESULTS) as partial:
+            partial.write_text(text + "\n", encoding="utf-8")
 
     def begin(self, image_shape: tuple[int, ...], classes: tuple[str, ...], steps: int | None = None) -> None:
         """Write the options, and what the models take and give: see `interface`."""

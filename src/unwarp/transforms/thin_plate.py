@@ -76,7 +76,9 @@ class ThinPlateSpline(Transform):
 
 
 def _regular_grid(extents: Any) -> Tensor:
-    check_size(extents, len(extents) if isinstance(extents, Sequence) else 0, "control")
+    if not isinstance(extents, Sequence):
+        raise TypeError(f"control: wanted extents of a grid, or a tensor of points, got {type(extents).__name__}")
+    check_size(extents, len(extents), "control")
     if any(count < 2 for count in extents):
         raise ValueError(f"control: wanted at least 2 points along each axis, got {tuple(extents)}")
     axes = [torch.linspace(-1, 1, count, dtype=torch.float64) for count in extents]
