@@ -87,7 +87,7 @@ def main() -> None:
 
     on_gpu = arguments.device == "cuda"
     kernels = f"Triton on {torch.cuda.get_device_name()}" if on_gpu else cpu.chosen()
-    about = machine() | {"kernels": kernels, "versions": {name: _version(name) for name in PACKAGES}}
+    about = machine(arguments.device) | {"kernels": kernels, "versions": {name: _version(name) for name in PACKAGES}}
     RESULTS.mkdir(exist_ok=True)
     stem = RESULTS / ("sampling-cuda" if on_gpu else f"sampling-{kernels}-{arguments.threads}")
     stem.with_suffix(".json").write_text(json.dumps({"machine": about, "rows": rows}, indent=1, ensure_ascii=False))

@@ -150,3 +150,12 @@ def test_bending_changes_training_pictures_only_and_by_about_what_it_says() -> N
     assert moved[..., 4:-4].mean().abs() < 0.05
     as_they_are = make("r", bend=0.5, augment=False).distort(images, labels, seed, training=True).images
     assert torch.equal(as_they_are, straight.distort(images, labels, seed).images)
+
+
+def test_training_pictures_that_are_distorted_once_are_so_by_the_seed() -> None:
+    first, again, other = (
+        torch.cat([images for images, _, _ in epoch(make(augment=False, seed=s))]) for s in (0, 0, 1)
+    )
+    brightness = [sorted(images.sum((1, 2, 3)).tolist()) for images in (first, again, other)]
+    assert brightness[0] == brightness[1]
+    assert brightness[0] != brightness[2]

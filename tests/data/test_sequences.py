@@ -48,6 +48,12 @@ def test_digits_stand_side_by_side_in_the_order_of_their_labels_and_inside() -> 
     assert lefts == set(range(4))  # a margin of two to either side, less the last place
 
 
+def test_the_first_is_at_any_height() -> None:
+    rows = {places(draw(300, size=(40, 17)), row)[0][1] for row in range(300)}
+    assert min(rows) == 0
+    assert max(rows) == 40 - HEIGHT
+
+
 def test_the_slope_is_the_same_between_neighbours_but_at_the_edge() -> None:
     pictures, slopes = draw(), set()
     for row in range(300):

@@ -31,11 +31,11 @@ def oracle(distorted_by: Map, frame: Map) -> Map:
 
 
 @pytest.mark.parametrize("frame_of", TRANSFORMS_2D, ids=repr)
-@pytest.mark.parametrize("known_of", [Affine(), Rotation(), Projective(), ThinPlateSpline()], ids=repr)
+@pytest.mark.parametrize("known_of", [Affine(), Rotation(), Projective()], ids=repr)
 def test_an_oracle_is_consistent_whatever_its_canonical_frame(frame_of: Transform, known_of: Transform) -> None:
     distorted_by = pose()
     frame = frame_of(random_theta(frame_of, 1, 0.05)).each(lambda t: t.expand(4, *t.shape[1:]))
-    known = Affine()(random_theta(Affine(), 4, 0.2))
+    known = known_of(random_theta(known_of, 4, 0.2))
     a, a_of_warped = oracle(distorted_by, frame), oracle(distorted_by @ known, frame)
     loss = losses.transformation_consistency(a, a_of_warped, known, SIZE)
     assert loss < 1e-18

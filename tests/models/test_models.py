@@ -202,3 +202,9 @@ def test_the_networks_of_lin_and_lucey_have_the_parameters_of_their_paper() -> N
     assert parameters(lin_localization(shape, Projective())) + parameters(lin_classifier(shape, 10)) == 39_048
     with pytest.raises(ValueError, match="^in_shape: wanted"):
         lin_cnn((1, 9, 9), 10)
+
+
+def test_what_a_probabilistic_model_says_of_a_picture_does_not_depend_on_the_others() -> None:
+    model = build_model("pst-convnet", (1, 16, 16), 10).eval()
+    images = torch.rand(4, 1, 16, 16)
+    torch.testing.assert_close(model(images), torch.cat([model(image.unsqueeze(0)) for image in images]))

@@ -114,6 +114,32 @@ def test_a_window_is_seen_first_and_what_lies_around_it_can_come_back() -> None:
     torch.testing.assert_close(aligned.image, SpatialTransformer(network, Translation(), (8, 8)).warp(image, IDENTITY))
 
 
+def on_a_leash(*shifts: float) -> tuple[Cascade, list[Constant]]:
+    networks = [Constant(shift, 0.0) for shift in shifts]
+    return Cascade([SpatialTransformer(n, Translation(), (4, 4), leash=1.0) for n in networks]), networks
+
+
+def test_the_leash_holds_what_has_left_the_picture_with_all_steps() -> None:
+    image = torch.rand(1, 1, 8, 8)
+    cascade, networks = on_a_leash(1.5, 1.5)
+    cascade(image).sum().backward()
+    alone, (network,) = on_a_leash(3.0)
+    alone(image).sum().backward()
+    pulled_back = network.theta.grad
+    assert pulled_back is not None
+    assert pulled_back[0, 0] > 0
+    torch.testing.assert_close(networks[1].theta.grad, pulled_back)
+
+
+def test_the_leash_leaves_alone_what_a_later_step_brings_back() -> None:
+    image = torch.rand(1, 1, 8, 8)
+    cascade, networks = on_a_leash(3.0, -3.0)
+    (0 * cascade(image)).sum().backward()
+    pulled_back = networks[1].theta.grad
+    assert pulled_back is not None
+    assert not pulled_back.any()
+
+
 def test_other_modules_are_refused() -> None:
     with pytest.raises(TypeError, match="^transformers: wanted SpatialTransformers, got Identity"):
         Cascade([nn.Identity()])  # pyright: ignore[reportArgumentType]

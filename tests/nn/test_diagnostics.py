@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from unwarp.maps import LinearMap
+from unwarp.models import build_model
 from unwarp.nn import (
     Cascade,
     CollapseWarning,
@@ -85,3 +86,11 @@ def test_a_cascade_can_be_watched_too() -> None:
     with watch(cascade) as maps:
         cascade(torch.rand(2, 1, 8, 8))
     assert [pull.batch for pull in maps["transformers.0"]] == [(2,)] * 3
+
+
+def test_a_probabilistic_transformer_can_be_watched() -> None:
+    network = build_model("pst-convnet", (1, 16, 16), 10)
+    with watch(network) as maps:
+        network.eval()(torch.rand(2, 1, 16, 16))
+    ((pull,),) = maps.values()
+    assert pull.batch == (2,)

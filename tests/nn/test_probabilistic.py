@@ -64,6 +64,13 @@ def test_the_seed_decides_what_is_drawn() -> None:
     assert not torch.equal(first, other)
 
 
+def test_draws_that_are_alike_do_not_depend_on_the_other_images() -> None:
+    some = distribution(5)
+    together = some.draw(4, torch.Generator().manual_seed(3), alike=True)
+    alone = ThetaDistribution(some.mean[2:3], some.spread[2:3], 2).draw(4, torch.Generator().manual_seed(3), alike=True)
+    assert torch.equal(together[2:3], alone)
+
+
 @pytest.mark.parametrize("transform", TRANSFORMS_2D, ids=repr)
 def test_it_starts_at_the_identity_and_draws_about_it(transform: Transform) -> None:
     network = localization(transform)
@@ -122,8 +129,8 @@ def test_both_heads_learn_at_the_pace_of_localization_networks() -> None:
     transform = Affine()
     network = localization(transform)
     model = nn.Sequential(SpatialTransformer(network, transform), nn.Conv2d(1, 1, 3))
-    rest, slow = parameter_groups(model, lr=1.0, localization_factor=0.1)
-    assert {id(p) for p in slow["params"]} == {id(p) for p in network.parameters()}
+    rest, *slow = parameter_groups(model, lr=1.0, localization_factor=0.1)
+    assert {id(p) for group in slow for p in group["params"]} == {id(p) for p in network.parameters()}
     assert len(rest["params"]) == 2
 
 

@@ -73,10 +73,10 @@ def test_it_learns_to_look_at_one_thing_after_the_other() -> None:
 
 def test_all_of_it_learns_at_the_rate_of_a_localization_network() -> None:
     network = nn.Sequential(recurrent((1, 40, 40), Affine(), steps=2), nn.Linear(6, 2))
-    rest, localization = parameter_groups(network, lr=1.0, localization_factor=0.1)
-    assert localization["lr"] == pytest.approx(0.1)
+    rest, *slow = parameter_groups(network, lr=1.0, localization_factor=0.1)
+    assert [group["lr"] for group in slow] == [pytest.approx(0.1)] * len(slow)
     assert len(rest["params"]) == 2
-    assert {id(p) for p in localization["params"]} == {id(p) for p in network[0].parameters()}
+    assert {id(p) for group in slow for p in group["params"]} == {id(p) for p in network[0].parameters()}
 
 
 def test_the_gradient_reaches_the_encoder_once_the_head_has_weights() -> None:

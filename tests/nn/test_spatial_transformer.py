@@ -123,9 +123,23 @@ def test_localization_networks_have_a_learning_rate_of_their_own() -> None:
     assert [(group["name"], group["lr"]) for group in groups] == [
         ("network", 0.1),
         ("localization", pytest.approx(0.02)),
+        ("start", pytest.approx(0.02)),
     ]
-    assert {id(p) for p in groups[1]["params"]} == {id(p) for p in transformer.localization.parameters()}
+    of_localization = [id(p) for group in groups[1:] for p in group["params"]]
+    assert sorted(of_localization) == sorted(id(p) for p in transformer.localization.parameters())
     assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
+
+
+def test_weight_decay_leaves_the_identity_alone() -> None:
+    transform = Affine()
+    network = convolutional((1, 8, 8), transform, perturbation=0.1)
+    optimizer = torch.optim.AdamW(parameter_groups(network, lr=0.1), weight_decay=0.5)
+    weight = network.head.weight.detach().clone()
+    for parameter in network.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    torch.testing.assert_close(network.head.bias, transform.identity)
+    torch.testing.assert_close(network.head.weight, 0.95 * weight)
 
 
 def test_state_dict_round_trip() -> None:

@@ -387,6 +387,15 @@ def test_footprints_are_read_as_by_the_reference(deterministic: bool, ndim: int,
     check_all(on_device(case))
 
 
+def test_footprints_that_are_long_along_different_axes_take_no_more_probes_than_one(deterministic: bool) -> None:
+    # 30 each; were they to meet, there would be 900, and this would take minutes.
+    footprints = torch.zeros(1, 2, 2, 3, dtype=torch.float64)
+    footprints[0, 0, 0, 0] = footprints[0, 1, 1, 1] = 2
+    footprints[..., 2] = 0.1
+    image, grad_out = torch.randn(1, 1, 30, 30).double(), torch.randn(1, 1, 1, 2).double()
+    check_all(on_device(Case(image, footprints, grad_out, (False, "linear", ("zeros",) * 2), None)))
+
+
 def run(*command: str, **environment: str) -> str:
     """What a fresh interpreter, which does not interpret Triton, prints."""
     variables = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"} | environment

@@ -208,6 +208,8 @@ def test_theta_that_does_not_fit_is_refused(theta: torch.Tensor, error: type) ->
         (lambda: ThinPlateSpline([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), "control"),  # pyright: ignore[reportArgumentType]
         (lambda: ThinPlateSpline(torch.zeros(5, 2)), "control"),
         (lambda: ThinPlateSpline(torch.stack([torch.arange(4.0), torch.arange(4.0)], 1)), "control"),
+        (lambda: ThinPlateSpline(torch.stack([torch.linspace(-1, 1, 6), torch.linspace(-0.2, 0.4, 6)], 1)), "control"),
+        (lambda: ThinPlateSpline(torch.tensor([[0.1, 0.2], [0.3, 0.1], [0.1, 0.2], [0.5, 0.9]])), "control"),
         (lambda: ThinPlateSpline(regularization=-1), "regularization"),
         (lambda: Bounded(Translation(), scale=(0.5, 2)), "scale"),
         (lambda: Bounded(Affine(), scale=(1.5, 2)), "scale"),

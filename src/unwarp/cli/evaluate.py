@@ -18,7 +18,9 @@ def main(argv: Sequence[str]) -> None:
     from unwarp.tasks.evaluation import error_percent, evaluate
     from unwarp.tasks.training import load_best
 
-    batches = run.batches(run.splits())
+    splits = run.splits()
+    batches = run.batches(splits)
+    run.check_pictures(splits, batches)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     for name in run.models:
         arrays = evaluate(load_best(run, name), batches, device)

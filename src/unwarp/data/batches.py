@@ -122,9 +122,8 @@ class PictureBatches(L.LightningDataModule):
         world, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
         images, labels = self.splits.train.images, self.splits.train.labels
         if self.distortion is not None and not self.augment:
-            seeds = range(_ONCE_SEED, _ONCE_SEED + len(images))
-            chunks = zip(images.split(_EVALUATION_BATCH), labels.split(_EVALUATION_BATCH), seeds, strict=False)
-            once = [self.distort(*chunk) for chunk in chunks]
+            chunks = zip(images.split(_EVALUATION_BATCH), labels.split(_EVALUATION_BATCH), strict=True)
+            once = [self.distort(*chunk, _mix(_ONCE_SEED, self.seed, place)) for place, chunk in enumerate(chunks)]
             images, labels = torch.cat([batch.images for batch in once]), torch.cat([batch.labels for batch in once])
         order = _Shuffled(len(images), self.batch_size, self.seed, world, rank, self._next_batch)
         return DataLoader(_Rows(images, labels), sampler=order, batch_size=None)
@@ -154,7 +153,12 @@ class PictureBatches(L.LightningDataModule):
         return self.distort(images, labels, seed, training=self.trainer is not None and self.trainer.training)
 
     def distort(self, images: Tensor, labels: Tensor, seed: int, *, training: bool = False) -> Batch:
-        """The batch that `seed` makes of clean uint8 `images`."""
+        """The batch that `seed` makes of clean uint8 `images`; the same on every device, unless for training."""
+        if not (training or images.is_cpu):
+            # Each kind of device has random numbers of its own.
+            on_cpu = self.distort(images.cpu(), labels.cpu(), seed)
+            pull = None if on_cpu.pull is None else on_cpu.pull.each(lambda tensor: tensor.to(images.device))
+            return Batch(on_cpu.images.to(images.device), on_cpu.labels.to(images.device), pull)
         generator = torch.Generator(device=images.device).manual_seed(seed)
         if self.addends == 1:
             images, pull = self._distorted(images, generator, training)

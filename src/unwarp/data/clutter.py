@@ -14,9 +14,16 @@ def add_clutter(images: Tensor, bank: Tensor, *, patches: int, patch_size: int, 
     The places of the cuttings, in the bank's pictures and in the images, are uniform (arXiv 1506.02025, A.4).
 
     Raises:
-        ValueError: if a patch does not fit into the images or the bank's pictures.
+        ValueError: if a patch does not fit into the images or the bank's pictures, or the bank has others than
+            these: of another range of values (float32 in 0..1, uint8 to 255) or number of channels.
     """
     check_image(images)
+    check_image(bank, "bank")
+    if (images.is_floating_point(), images.shape[1]) != (bank.is_floating_point(), bank.shape[1]):
+        raise ValueError(
+            f"bank: wanted pictures like the images, {images.dtype} with {images.shape[1]} channels, "
+            f"got {bank.dtype} with {bank.shape[1]}"
+        )
     result = images.clone()
     cuttings = cut_patches(
         images.shape[0], images.shape[2:], bank, patches=patches, patch_size=patch_size, generator=generator
@@ -39,6 +46,8 @@ def cut_patches(
         ValueError: if a patch does not fit into the images or the bank's pictures.
     """
     check_image(bank, "bank")
+    if len(bank) == 0:
+        raise ValueError("bank: wanted at least one picture, got none")
     check_positive("patches", patches, allow_zero=True)
     room = min(*size, *bank.shape[2:])
     if not 1 <= patch_size <= room:

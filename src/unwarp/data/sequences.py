@@ -110,7 +110,7 @@ def _draw(
         canvas[rows, :, y, x] = patch
     margin = (size[1] - steps * width) // 2
     left = margin + draw(-margin, max(margin, 1))
-    top, slope = draw(0, size[1]), draw(-width // 2, width // 2)
+    top, slope = draw(0, size[0]), draw(-width // 2, width // 2)
     written = torch.zeros_like(canvas)
     rows = torch.arange(count)[:, None, None]
     for step in range(steps):

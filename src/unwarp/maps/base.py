@@ -75,16 +75,25 @@ class Map(ABC):
         """Maps chosen along the batch axes by a number, slice, mask or index tensor; the batch axis stays.
 
         Raises:
-            IndexError: for a number that no map has.
+            IndexError: for a number that no map has, or more indices than there are batch axes.
         """
-        if hasattr(index, "__index__") and getattr(index, "ndim", 0) == 0:
-            number, count = operator.index(index), self.batch[0]
-            if not -count <= number < count:
-                raise IndexError(f"index: wanted one of {count} maps, got {number}")
-            index = slice(number, number + 1 or None)
-        return self.each(lambda tensor: tensor[index])
+        indices = index if isinstance(index, tuple) else (index,)
+        if len(indices) > len(self.batch) or any(i is ... or i is None for i in indices):
+            raise IndexError(f"index: wanted one for each of the batch axes {tuple(self.batch)} at most, got {index}")
+        chosen = tuple(_along(i, count) for i, count in zip(indices, self.batch, strict=False))
+        return self.each(lambda tensor: tensor[chosen])
 
     def __matmul__(self, other: "Map") -> "Map":
         from unwarp.maps.chain import compose  # chain imports this file
 
         return compose(self, other)
+
+
+def _along(index: Any, count: int) -> Any:
+    """An index that keeps its axis, of `count` maps."""
+    if not hasattr(index, "__index__") or getattr(index, "ndim", 0) > 0:
+        return index
+    number = operator.index(index)
+    if not -count <= number < count:
+        raise IndexError(f"index: wanted one of {count} maps, got {number}")
+    return slice(number, number + 1 or None)

@@ -48,7 +48,7 @@ class Classifier(nn.Module):
 
     A single transformer whose localization network predicts a distribution (`ProbabilisticLocalization`) shows, in
     training, a picture through a map drawn from it. In evaluation it shows the picture through the mean, and the
-    backbone's probabilities are averaged over several draws, the same ones at every call.
+    backbone's probabilities are averaged over several draws, the same for every picture and at every call.
 
     Args:
         backbone: a module from `[N, C, *size]`, or `[N, K, C, *size]`, to logits `[N, classes]`; for sequences of
@@ -115,5 +115,5 @@ class Classifier(nn.Module):
         if self.training:
             return seen
         generator = torch.Generator(device=image.device).manual_seed(_DRAWS_SEED)
-        _, drawn = transformer.place(distribution.draw(self.samples, generator))
+        _, drawn = transformer.place(distribution.draw(self.samples, generator, alike=True))
         return seen._replace(draws=transformer.warp(image, drawn))

@@ -1,13 +1,13 @@
 """Several spatial transformers after each other, as one map (IC-STN, arXiv 1612.03897)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from unwarp.checks import check_positive
-from unwarp.maps import LinearMap, Map, compose
+from unwarp.checks import check_image, check_positive
+from unwarp.maps import LinearMap, Map
 from unwarp.nn.spatial_transformer import SpatialTransformer
 
 
@@ -43,8 +43,9 @@ class Cascade(nn.Module):
         ValueError: for no transformer, `passes` under 1, or a window that is not over 0.
     """
 
-    def __init__(self, transformers: Sequence[SpatialTransformer], passes: int = 1, *, window: float = 1.0) -> None:
+    def __init__(self, transformers: Iterable[SpatialTransformer], passes: int = 1, *, window: float = 1.0) -> None:
         super().__init__()
+        transformers = list(transformers)
         if not transformers:
             raise ValueError("transformers: wanted at least one, got none")
         for transformer in transformers:
@@ -62,6 +63,7 @@ class Cascade(nn.Module):
 
     def align(self, image: Tensor) -> Cascaded:
         """The warped image with what led to it. ValueError for several maps of an image, unless it is one alone."""
+        check_image(image)
         start = self._start(image)
         last = self.transformers[-1]
         assert isinstance(last, SpatialTransformer)
@@ -71,17 +73,18 @@ class Cascade(nn.Module):
         for _ in range(self.passes):
             for transformer in self.transformers:
                 assert isinstance(transformer, SpatialTransformer)
-                theta, step = transformer.locate(seen)
-                thetas.append(theta)
                 before = pulls[-1] if pulls else None if self.window == 1 else start
                 alone = before is None and len(self.transformers) * self.passes == 1
-                if len(step.batch) > 1 and not alone:
-                    raise ValueError(f"transformers: wanted one map of each image in a cascade, got {step.batch[1]}")
-                pulls.append(step if before is None else compose(before, step))
-                seen = transformer.warp(image, pulls[-1])
+                theta = transformer.localization(seen)
+                if isinstance(theta, Tensor) and theta.ndim > 2 and not alone:
+                    raise ValueError(f"transformers: wanted one map of each image in a cascade, got {theta.shape[1]}")
+                theta, pull = transformer.place(theta, before)
+                thetas.append(theta)
+                pulls.append(pull)
+                seen = transformer.warp(image, pull)
         return Cascaded(seen, tuple(thetas), tuple(pulls))
 
     def _start(self, image: Tensor) -> Map:
         ndim = image.ndim - 2
-        zoom = self.window * torch.eye(ndim, ndim + 1, device=image.device)
+        zoom = self.window * torch.eye(ndim, ndim + 1, dtype=torch.float32, device=image.device)
         return LinearMap(zoom.expand(image.shape[0], -1, -1))

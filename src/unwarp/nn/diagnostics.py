@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from unwarp.maps import Map
+from unwarp.nn.probabilistic import ProbabilisticLocalization
 from unwarp.nn.spatial_transformer import SpatialTransformer
 
 
@@ -65,7 +66,7 @@ def watch(network: nn.Module) -> Iterator[dict[str, list[Map]]]:
 
     Yields:
         For each `SpatialTransformer` in `network`, by its name there ("" for the network itself), a map for each time
-        it was called; cut off from the graph.
+        it was called; cut off from the graph. Of a predicted distribution it is that of the mean.
     """
     maps: dict[str, list[Map]] = {}
 
@@ -76,7 +77,10 @@ def watch(network: nn.Module) -> Iterator[dict[str, list[Map]]]:
     for name, module in network.named_modules():
         if isinstance(module, SpatialTransformer):
             maps[name] = []
-            hooks.append(module.localization.register_forward_hook(keep(module, maps[name])))
+            predicts = module.localization
+            if isinstance(predicts, ProbabilisticLocalization):
+                predicts = predicts.localization.head
+            hooks.append(predicts.register_forward_hook(keep(module, maps[name])))
     try:
         yield maps
     finally:

@@ -222,7 +222,8 @@ def parameter_groups(model: nn.Module, *, lr: float, localization_factor: float 
 
     That is every `Localization` and `CentroidLocalization`, and whatever a `SpatialTransformer` has for one.
     Too large a step of theta throws the picture out of the output, and the gradient with it; the paper's factor for
-    SVHN is 0.1, for birds 1e-4 (arXiv 1506.02025, A.5 and A.6).
+    SVHN is 0.1, for birds 1e-4 (arXiv 1506.02025, A.5 and A.6). The biases that a `Localization` starts with are a
+    group without weight decay: they hold the identity, and decay would shrink every crop to a point.
     """
     check_positive("lr", lr)
     check_positive("localization_factor", localization_factor, allow_zero=True)
@@ -231,9 +232,12 @@ def parameter_groups(model: nn.Module, *, lr: float, localization_factor: float 
     special = {id(parameter) for parameter in _parameters(networks)}
     rest = [parameter for parameter in model.parameters() if id(parameter) not in special]
     groups: list[dict[str, Any]] = [{"params": rest, "lr": lr, "name": "network"}]
-    if special:
-        found = list(dict.fromkeys(_parameters(networks)))
-        groups.append({"params": found, "lr": lr * localization_factor, "name": "localization"})
+    starts = list(dict.fromkeys(m.head.bias for m in networks if isinstance(m, Localization)))
+    kept = {id(start) for start in starts}
+    found = [p for p in dict.fromkeys(_parameters(networks)) if id(p) not in kept]
+    for name, parameters, decay in (("localization", found, {}), ("start", starts, {"weight_decay": 0.0})):
+        if parameters:
+            groups.append({"params": parameters, "lr": lr * localization_factor, "name": name, **decay})
     return groups
 
 

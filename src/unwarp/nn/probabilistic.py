@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from unwarp.checks import check_positive
+from unwarp.checks import check_positive, check_tensor
 from unwarp.coordinates import without_autocast
 from unwarp.nn.localization import Localization
 
@@ -27,9 +27,16 @@ class ThetaDistribution(NamedTuple):
     spread: Tensor
     freedom: int
 
-    def draw(self, count: int, generator: torch.Generator | None = None) -> Tensor:
-        """`count` thetas for each image, `[N, count, P]`, differentiable in mean and spread."""
-        shape = (1 + self.freedom, self.mean.shape[0], count, self.mean.shape[1])
+    def draw(self, count: int, generator: torch.Generator | None = None, *, alike: bool = False) -> Tensor:
+        """`count` thetas for each image, `[N, count, P]`, differentiable in mean and spread.
+
+        Args:
+            count: how many.
+            generator: of the random numbers.
+            alike: whether all images get the same, so that those of one do not depend on which others there are.
+        """
+        images = 1 if alike else self.mean.shape[0]
+        shape = (1 + self.freedom, images, count, self.mean.shape[1])
         normal = torch.randn(shape, dtype=self.mean.dtype, device=self.mean.device, generator=generator)
         # A Gamma of a whole number of halves is a sum of squared normals, which all devices can draw from a seed.
         standard = normal[0] / normal[1:].square().mean(0).sqrt()
@@ -39,7 +46,9 @@ class ThetaDistribution(NamedTuple):
         """Kullback-Leibler divergence `[N]` of the precisions from those of a prior with that spread; 0 if they agree.
 
         The sum over the entries of theta. The mean is free: the prior says how sure one may be, not of what.
+        ValueError unless `spread` is over 0.
         """
+        check_positive("spread", spread)
         ratio = (self.spread / spread).square()
         return self.freedom / 2 * (ratio.log() + 1 / ratio - 1).sum(-1)
 
@@ -93,5 +102,12 @@ class ProbabilisticLocalization(nn.Module):
 
 
 def average_predictions(logits: Tensor) -> Tensor:
-    """The logarithm `[N, ..., classes]` of the mean probabilities of S `logits [N, S, ..., classes]`."""
+    """The logarithm `[N, ..., classes]` of the mean probabilities of S `logits [N, S, ..., classes]`.
+
+    Raises:
+        TypeError, ValueError: for what is no tensor, or has no axis of draws.
+    """
+    check_tensor("logits", logits)
+    if logits.ndim < 3 or logits.shape[1] == 0:
+        raise ValueError(f"logits: wanted [N, S, ..., classes] with at least one draw, got {list(logits.shape)}")
     return logits.log_softmax(-1).logsumexp(1) - math.log(logits.shape[1])

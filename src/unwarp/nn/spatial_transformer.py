@@ -37,7 +37,7 @@ class SpatialTransformer(nn.Module):
         antialias: take means where the map shrinks the input; see `unwarp.warp`.
         leash: weight of a pull back into the picture for maps that have left it altogether, whose own gradient is 0.
             It acts in the backward pass only: the output, and the gradient of maps that see the picture, stay as they
-            are. 0 is none; 1 is a good value.
+            are. 0 is none; 1 is a good value. A loss that is scaled, as for float16, does not scale it.
         window: width and height of the part of the input, around its centre, that the identity shows: each predicted
             map is applied after a zoom by this factor. A transformer that starts with the whole of a large picture has
             little to gain from looking closer, and may never learn to; with a window of 0.5 it has to look for its
@@ -97,14 +97,19 @@ class SpatialTransformer(nn.Module):
         check_image(image)
         return self.place(self.localization(image))
 
-    def place(self, theta: Tensor) -> tuple[Tensor, Map]:
-        """`theta [N, P]` or `[N, K, P]`, on the leash, and the map that it means here, within the window."""
+    def place(self, theta: Tensor, before: Map | None = None) -> tuple[Tensor, Map]:
+        """`theta [N, P]` or `[N, K, P]`, on the leash, and the map that it means here, within the window.
+
+        Args:
+            theta: as predicted.
+            before: what the image has been read through already; then the map is that of both, and so is the leash.
+        """
         moves = self._random_moves(theta) if self.jitter > 0 and self.training else None
-        pull = self._moved(theta, moves)
+        pull = self._moved(theta, moves, before)
         # An exported program has no backward pass of ours to hold the leash.
         if self.leash > 0 and theta.requires_grad and not torch.compiler.is_exporting():
             theta = _AddGradient.apply(theta, self.leash * _distance_of_the_lost(pull))
-            pull = self._moved(theta, moves)
+            pull = self._moved(theta, moves, before)
         return theta, pull
 
     def to_map(self, theta: Tensor) -> Map:
@@ -116,9 +121,10 @@ class SpatialTransformer(nn.Module):
         # Not `@`, which torch.compile and a strict torch.export do not trace.
         return compose(pull, LinearMap(zoom.expand(*pull.batch, -1, -1)))
 
-    def _moved(self, theta: Tensor, moves: Map | None) -> Map:
+    def _moved(self, theta: Tensor, moves: Map | None, before: Map | None) -> Map:
         pull = self.to_map(theta)
-        return pull if moves is None else compose(pull, moves)
+        pull = pull if moves is None else compose(pull, moves)
+        return pull if before is None else compose(before, pull)
 
     def _random_moves(self, theta: Tensor) -> Map:
         affine = Affine(self.transform.ndim)

@@ -18,6 +18,7 @@ from unwarp.maps import LinearMap, Map
 from unwarp.models import Classifier
 from unwarp.nn import diagnose
 from unwarp.tasks.evaluation import spelled
+from unwarp.tasks.files import replacing
 from unwarp.warping import warp
 
 _TABLE = "transforms.csv"
@@ -53,8 +54,8 @@ def align_pictures(
 
     Raises:
         ValueError: for a model without spatial transformers, of volumes, or of images that are neither grey nor in
-            colour, a path that is not there, no picture at all, an `out` inside a folder of pictures or where one would
-            be written over, or, if `strict`, a broken picture.
+            colour, a path that is not there, no picture at all, an `out` inside a folder of pictures or where a picture
+            would be written over that is no result of an earlier call, or, if `strict`, a broken picture.
     """
     if model.cascade is None:
         raise ValueError("model: wanted one with a spatial transformer (st-...), got a plain network")
@@ -72,8 +73,12 @@ def align_pictures(
             raise ValueError(f"out: wanted a folder where no picture is written over, got {out}, over {target}")
     model.eval()
     out.mkdir(parents=True, exist_ok=True)
+    earlier = _earlier_results(out / _TABLE)
     left_out = 0
-    with (out / _TABLE).open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+    with (
+        replacing(out / _TABLE) as partial,
+        partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
         table: csv.DictWriter[str] | None = None
         for source, target in track(jobs, "straightening", transient=True, disable=not sys.stdout.isatty()):
             try:
@@ -89,15 +94,25 @@ def align_pictures(
             results = _align_one(model, picture, small, classes)
             for index, (row, straight) in enumerate(results, start=1):
                 output = target if len(results) == 1 else target.with_stem(f"{target.stem}-{index}")
+                if output.exists() and output.relative_to(out).as_posix() not in earlier:
+                    raise ValueError(f"out: wanted a folder where nothing of others is written over, got {output}")
                 Image.fromarray(straight.permute(1, 2, 0).squeeze(-1).numpy()).save(output)
                 row = {"file": str(source), "output": output.relative_to(out).as_posix()} | row
                 if table is None:
                     table = csv.DictWriter(file, row)
                     table.writeheader()
                 table.writerow(row)
-    if table is None:
-        raise ValueError(f"pictures: wanted at least one that can be read, got {left_out} that cannot")
+        if table is None:
+            raise ValueError(f"pictures: wanted at least one that can be read, got {left_out} that cannot")
     return left_out
+
+
+def _earlier_results(table: Path) -> set[str | None]:
+    """What an earlier call has written, which a later one may write over."""
+    if not table.is_file():
+        return set()
+    with table.open(newline="", encoding="utf-8", errors="surrogateescape") as lines:
+        return {row.get("output") for row in csv.DictReader(lines)}
 
 
 def _align_one(

@@ -225,7 +225,7 @@ def colocalise_all(
         _rows_of(name, pictures, options.pictures)
     started = time.monotonic()
     encoder = train_encoder(pictures, options)
-    record = {"options": vars(options), "encoder_seconds": round(time.monotonic() - started, 1)} | machine()
+    record = {"options": vars(options), "encoder_seconds": round(time.monotonic() - started, 1)} | machine("cpu")
     shares: dict[str, dict[str, float]] = {}
     out.mkdir(parents=True, exist_ok=True)
     for name in classes:

@@ -222,7 +222,7 @@ def _colocalise(path: Path, options: dict[str, Any], console: Console) -> dict[s
     data, name = how.pop("data"), how.pop("class")
     started = time.monotonic()
     chosen = ColocaliseOptions(**how)
-    begun_on = machine()
+    begun_on = machine("cpu")
     result = colocalise(name, load(data).train, _encoder(data, chosen), chosen)
     console.print(f"{result.found[-1]:.0%} found", highlight=False)
     path.mkdir(parents=True, exist_ok=True)

@@ -10,10 +10,11 @@ import torch
 from unwarp import __version__
 
 
-def machine() -> dict[str, Any]:
-    """What a result was made on: processor or GPU, threads, versions and commit."""
+def machine(device: str | torch.device) -> dict[str, Any]:
+    """What a result was made on: the GPU or processor that `device` is, threads, versions and commit."""
+    device = torch.device(device)
     return {
-        "machine": torch.cuda.get_device_name() if torch.cuda.is_available() else _processor(),
+        "machine": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "torch": str(torch.__version__),

@@ -5,19 +5,20 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 
-def option(default: Any, text: str, *, least: float | None = None) -> Any:
-    """A dataclass field with a help text that the command line shows, and perhaps a least value."""
-    return field(default=default, metadata={"help": text, "least": least})
+def option(default: Any, text: str, *, least: float | None = None, most: float = math.inf) -> Any:
+    """A dataclass field with a help text that the command line shows, and perhaps a least and a largest value."""
+    return field(default=default, metadata={"help": text, "least": least, "most": most})
 
 
 class _Checked:
     def __post_init__(self) -> None:
         for entry in fields(self):  # pyright: ignore[reportArgumentType]
-            least, value = entry.metadata["least"], getattr(self, entry.name)
+            least, most, value = entry.metadata["least"], entry.metadata["most"], getattr(self, entry.name)
             if least is None or (value is None and entry.default is None):
                 continue
-            if not isinstance(value, (int, float)) or not least <= value < math.inf:
-                raise ValueError(f"{entry.name}: wanted a number of at least {least}, got {value!r}")
+            if not isinstance(value, (int, float)) or not least <= value <= most or math.isinf(value):
+                limit = "" if math.isinf(most) else f" and at most {most}"
+                raise ValueError(f"{entry.name}: wanted a number of at least {least}{limit}, got {value!r}")
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class ModelOptions(_Checked):
     samples: int = option(10, "how many maps a probabilistic transformer draws when it is measured", least=1)
     projection: Literal["sum", "max"] = option("sum", "how a straightened volume becomes a picture")
     parameters: int = option(400_000, "about how many parameters the paper's networks (fcn, cnn) have", least=1)
-    dropout: float = option(0.0, "before the last layer of the classifier", least=0)
+    dropout: float = option(0.0, "before the last layer of the classifier", least=0, most=1)
     normalize: bool = option(False, "batch normalisation in the paper's networks and their localization networks")
     backbone: str | None = option(
         None,
@@ -117,7 +118,7 @@ class TrainingOptions(_Checked):
         "onecycle", "of the learning rate; step is a tenth after each third"
     )
     weight_decay: float = option(0.01, "of the optimiser", least=0)
-    label_smoothing: float = option(0.0, "of the cross-entropy", least=0)
+    label_smoothing: float = option(0.0, "of the cross-entropy", least=0, most=1)
     clip: float = option(0.0, "largest norm of the gradient; 0 is no limit", least=0)
     consistency: float = option(0.0, "weight of transformation consistency under random similarities", least=0)
     identity_prior: float = option(0.0, "weight of the squared distance of the map from the identity", least=0)
@@ -186,6 +187,10 @@ class Options:
                 "bending: wanted one transformer with transform=tps and window=1 beside it, and no look; got "
                 f"transformers={model.transformers}, transform={model.transform}, window={model.window}, "
                 f"look={model.look}"
+            )
+        if training.consistency and model.jitter:
+            raise ValueError(
+                f"consistency: wanted jitter=0 with it, whose moves are not to be undone, got {model.jitter}"
             )
         if training.patience and training.validate == "last":
             raise ValueError("patience: wanted validate=each with it, got validate=last")

@@ -1,5 +1,6 @@
 """What a person sees, and finds afterwards, of a training run."""
 
+import math
 import signal
 import threading
 import time
@@ -19,10 +20,13 @@ from unwarp.nn import seen_from_front
 from unwarp.tasks.classify import ClassifyTask
 
 _FILM_PICTURES = 12
+_LINES = 200
 
 
 class TrainingProgress(Callback):
-    """A bar over all batches of a training with the time left; a line per epoch where the output is no terminal.
+    """A bar over all batches of a training with the time left; lines, where the output is no terminal.
+
+    There is a line for each epoch, or for every second, third and so on, so that they are two hundred at most.
 
     Args:
         title: of the training.
@@ -66,15 +70,15 @@ class TrainingProgress(Callback):
         if not trainer.is_global_zero:
             return
         metrics = trainer.callback_metrics
-        if "train_loss" not in metrics or "val_error" not in metrics:
+        if "train_loss" not in metrics:
             return
-        text = (
-            f"{self.title} epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: "
-            f"loss {metrics['train_loss']:.4f}, validation error {metrics['val_error']:.2f} %{self._time_left(trainer)}"
-        )
+        text = f"{self.title} epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: loss {metrics['train_loss']:.4f}"
+        if "val_error" in metrics:
+            text += f", validation error {metrics['val_error']:.2f} %"
+        text += self._time_left(trainer)
         if self._bar is not None:
             self._bar.update(self._task, description=text)
-        else:
+        elif (trainer.current_epoch + 1) % math.ceil((trainer.max_epochs or 1) / _LINES) == 0:
             self.console.print(text, highlight=False)
 
     def _time_left(self, trainer: L.Trainer) -> str:
@@ -90,6 +94,10 @@ class TrainingProgress(Callback):
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C, taken between two batches."""
 
 
 class StopBetweenBatches(Callback):
@@ -118,7 +126,7 @@ class StopBetweenBatches(Callback):
     ) -> None:
         """Stop here, if that was asked for."""
         if self.asked:
-            raise KeyboardInterrupt
+            raise Stopped
 
 
 class FilmRecorder(Callback):

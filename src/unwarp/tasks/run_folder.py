@@ -3,21 +3,27 @@
 | in runs/NAME/          | what |
 |---|---|
 | config.yaml            | every option |
-| interface.json         | the images the models take, and their classes |
+| interface.json         | the images the models take, their classes, and which pictures there were |
 | results.json           | a record for each finished model |
 | MODEL/best.ckpt        | the weights with the least validation error |
 | MODEL/last.ckpt        | to resume from; interrupted.ckpt, if it was stopped within an epoch |
+| MODEL/trained.json     | what there is to say of its training, once that has ended |
 | MODEL/logs/            | what was logged, epoch by epoch; tensorboard/ has the same |
 | MODEL/evaluation.npz   | what the report shows |
 | MODEL/film/NNNN.npy    | the same pictures straightened after each epoch |
+| .lock                  | held by the process that trains there |
 """
 
+import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock, Timeout
 
 from unwarp.checks import check_choice
 from unwarp.data import Splits, load
@@ -40,10 +46,12 @@ class RunFolder:
     Attributes:
         path: its folder.
         options: what it was told to do.
+        new: whether its folder has to be.
     """
 
     path: Path
     options: Options
+    new: bool = False
 
     @classmethod
     def create(cls, path: Path, options: Options) -> "RunFolder":
@@ -52,7 +60,7 @@ class RunFolder:
             raise ValueError(
                 f"name: wanted a new run, but {path} exists; go on with --resume {path} or choose a --name"
             )
-        return cls(path, options)
+        return cls(path, options, new=True)
 
     @classmethod
     def open(cls, path: str | Path, *, backbone: str | None = None) -> "RunFolder":
@@ -67,16 +75,9 @@ class RunFolder:
             ValueError: if the folder is none, its configuration cannot be read, or it has another backbone.
         """
         path = Path(path)
-        config = path / _CONFIG
-        if not config.is_file():
+        if not (path / _CONFIG).is_file():
             raise ValueError(f"run: wanted the folder of a run, with {_CONFIG} in it; got {path}")
-        try:
-            flat = yaml.safe_load(config.read_text(encoding="utf-8"))
-        except yaml.YAMLError as error:
-            raise ValueError(f"run: wanted YAML in {config}, got {error}") from error
-        if not isinstance(flat, dict):
-            raise ValueError(f"run: wanted options by name in {config}, got {type(flat).__name__}")
-        options = Options.of(flat)
+        options = _saved_options(path / _CONFIG)
         if options.model.backbone != backbone:
             raise ValueError(f"backbone: wanted --backbone {options.model.backbone}, which {path} has; got {backbone}")
         return cls(path, options)
@@ -106,12 +107,53 @@ class RunFolder:
         with replacing(self.path / _RESULTS) as partial:
             partial.write_text(text + "\n", encoding="utf-8")
 
-    def begin(self, image_shape: tuple[int, ...], classes: tuple[str, ...], steps: int | None = None) -> None:
-        """Write the options, and what the models take and give: see `interface`."""
+    def begin(self, splits: Splits, batches: PictureBatches) -> None:
+        """Write the options, and what the models take and give: see `interface`.
+
+        Raises:
+            ValueError: for a new run, if the folder has meanwhile become that of another; or see `check_pictures`.
+        """
+        if self.new and (self.path / _CONFIG).exists() and _saved_options(self.path / _CONFIG) != self.options:
+            raise ValueError(f"name: wanted a new run, but another was begun in {self.path}; choose a --name")
+        if (self.path / _INTERFACE).exists():
+            self.check_pictures(splits, batches)
         self.path.mkdir(parents=True, exist_ok=True)
-        (self.path / _CONFIG).write_text(yaml.safe_dump(self.options.flat(), sort_keys=False), encoding="utf-8")
-        text = json.dumps({"image_shape": image_shape, "classes": classes, "steps": steps}, indent=2)
-        (self.path / _INTERFACE).write_text(text + "\n", encoding="utf-8")
+        interface = json.dumps(_interface_of(splits, batches), indent=2)
+        options = yaml.safe_dump(self.options.flat(), sort_keys=False)
+        for name, text in ((_INTERFACE, interface + "\n"), (_CONFIG, options)):
+            file = self.path / name
+            # The other processes of a run on several devices find it written.
+            if not file.exists() or file.read_text(encoding="utf-8") != text:
+                with replacing(file) as partial:
+                    partial.write_text(text, encoding="utf-8")
+
+    def check_pictures(self, splits: Splits, batches: PictureBatches) -> None:
+        """ValueError unless these are the pictures that the run began with, in the same parts."""
+        before, now = self._kept_interface(), _interface_of(splits, batches)
+        # A folder that changes is divided into other parts, and the test pictures of today were learned from.
+        changed = [key for key in now if key in before and before[key] != now[key]]
+        if changed:
+            raise ValueError(
+                f"data: wanted the pictures that {self.path} began with, but other {', '.join(changed)}; "
+                f"got {now['pictures']} of {now['classes']}, had {before.get('pictures')} of {before['classes']}"
+            )
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """Train in the folder, alone: the processes of one run on several devices share it, but no two runs do.
+
+        Raises:
+            ValueError: while another process trains there.
+        """
+        if self.options.run.devices * self.options.run.num_nodes > 1:
+            yield
+            return
+        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(self.path / ".lock", timeout=0):
+                yield
+        except Timeout:
+            raise ValueError(f"run: wanted a folder in which nobody trains, but somebody does in {self.path}") from None
 
     def interface(self) -> tuple[tuple[int, ...], tuple[str, ...], int | None]:
         """What the models take and give, as `begin` kept it; ValueError if the run has not begun.
@@ -119,14 +161,18 @@ class RunFolder:
         That is `(C, H, W)` of their images or `(C, D, H, W)` of volumes, the names of their classes, and how many
         labels an image has: a sequence of that length, or one label if None.
         """
+        kept = self._kept_interface()
+        return tuple(kept["image_shape"]), tuple(kept["classes"]), kept.get("steps")
+
+    def _kept_interface(self) -> dict[str, Any]:
+        file = self.path / _INTERFACE
         try:
-            kept = json.loads((self.path / _INTERFACE).read_text(encoding="utf-8"))
-            image_shape = tuple(kept["image_shape"])
-            if len(image_shape) not in (3, 4):
-                raise ValueError(f"image_shape {image_shape}")
-            return image_shape, tuple(kept["classes"]), kept.get("steps")
+            kept = json.loads(file.read_text(encoding="utf-8"))
+            if len(kept["image_shape"]) not in (3, 4) or not kept["classes"]:
+                raise ValueError(f"image_shape {kept['image_shape']}, classes {kept['classes']}")
         except (OSError, TypeError, ValueError, KeyError) as error:
-            raise ValueError(f"run: wanted a run that has begun, with {self.path / _INTERFACE}; got {error}") from error
+            raise ValueError(f"run: wanted a run that has begun, with {file}; got {error}") from error
+        return kept
 
     def splits(self) -> Splits:
         """The clean pictures of this run."""
@@ -162,6 +208,31 @@ class RunFolder:
             addends=data.addends,
             bend=data.bend,
         )
+
+
+def _interface_of(splits: Splits, batches: PictureBatches) -> dict[str, Any]:
+    parts = {"train": splits.train, "validation": splits.validation, "test": splits.test}
+    digest = hashlib.sha256()
+    for part in parts.values():
+        digest.update("\n".join(part.names).encode("utf-8", "surrogateescape"))
+        digest.update(part.labels.numpy().tobytes())
+    return {
+        "image_shape": list(batches.image_shape),
+        "classes": list(batches.classes),
+        "steps": splits.steps,
+        "pictures": {name: len(part) for name, part in parts.items()},
+        "names and labels": digest.hexdigest(),
+    }
+
+
+def _saved_options(config: Path) -> Options:
+    try:
+        flat = yaml.safe_load(config.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"run: wanted YAML in {config}, got {error}") from error
+    if not isinstance(flat, dict):
+        raise ValueError(f"run: wanted options by name in {config}, got {type(flat).__name__}")
+    return Options.of(flat)
 
 
 def model_names(text: str) -> tuple[str, ...]:

@@ -1,12 +1,15 @@
 """Train every model of a run under the same budget, and measure it."""
 
+import json
 import logging
+import math
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
@@ -14,16 +17,22 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, OnExceptionCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.console import Console
 
 from unwarp.data.batches import PictureBatches
 from unwarp.models import Classifier, build_model, build_transform, import_backbone
 from unwarp.tasks.classify import ClassifyTask
 from unwarp.tasks.evaluation import EVALUATION, error_percent, evaluate, save_evaluation
+from unwarp.tasks.files import replacing
 from unwarp.tasks.machine import machine
 from unwarp.tasks.options import Options
-from unwarp.tasks.progress import FilmRecorder, StopBetweenBatches, TrainingProgress
+from unwarp.tasks.progress import FilmRecorder, StopBetweenBatches, Stopped, TrainingProgress
 from unwarp.tasks.run_folder import LOGS, RunFolder
+
+_TRAINED = "trained.json"
+# How often a training is saved that is validated at its end only.
+_SAVED = 20
 
 
 def train(run: RunFolder, console: Console, later: int = 0) -> bool:
@@ -38,7 +47,8 @@ def train(run: RunFolder, console: Console, later: int = 0) -> bool:
         Whether this is the process that leads, and writes the results.
 
     Raises:
-        ValueError: for options that do not fit the data, or a device that is not there.
+        ValueError: for options that do not fit the data, a device that is not there, or a folder in which another
+            process trains.
         KeyboardInterrupt: if the user stopped it; everything up to then is in the checkpoints.
     """
     _check_accelerator(run.options.run.accelerator)
@@ -52,13 +62,14 @@ def train(run: RunFolder, console: Console, later: int = 0) -> bool:
     # All are built before any is trained, so that a misfit is found at once, and before anything is written.
     interface = batches.image_shape, batches.classes, splits.steps
     built = {name: build(run.options, name, *interface) for name in run.models}
-    run.begin(*interface)
-    done = run.results()
-    leads = True
-    missing = [name for name in built if name not in done]
-    for place, name in enumerate(missing, start=1):
-        after = later + (len(missing) - place) * run.options.training.epochs
-        leads = _train_one(run, name, built[name], run.batches(splits), console, after)
+    with run.taken():
+        run.begin(splits, batches)
+        done = run.results()
+        leads = True
+        missing = [name for name in built if name not in done]
+        for place, name in enumerate(missing, start=1):
+            after = later + (len(missing) - place) * run.options.training.epochs
+            leads = _train_one(run, name, built[name], run.batches(splits), console, after)
     return leads
 
 
@@ -126,35 +137,61 @@ def _check_accelerator(word: str) -> None:
 def _train_one(
     run: RunFolder, name: str, model: Classifier, batches: PictureBatches, console: Console, later: int
 ) -> bool:
-    folder, options = run.folder(name), run.options
+    folder = run.folder(name)
     folder.mkdir(parents=True, exist_ok=True)
-    task = ClassifyTask(model, len(batches.classes), options.training, options.run.seed)
-    # Convolutions are faster in this order of memory, on CPU and GPU. Networks of volumes have none: they become
-    # pictures on their way.
-    if len(batches.image_shape) == 3:
-        task.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     best = ModelCheckpoint(folder, "best", monitor="val_error", enable_version_counter=False)
-    clock = _Clock()
-    stop = StopBetweenBatches()
-    callbacks: list[Callback] = [
-        best,
-        ModelCheckpoint(folder, "last", enable_version_counter=False),
-        OnExceptionCheckpoint(folder, "interrupted"),
-        stop,
-        clock,
+    clock, stop = _Clock(), StopBetweenBatches()
+    trainer = _trainer(run, name, [best, stop, clock, TrainingProgress(name, console, later)])
+    ended = folder / _TRAINED
+    # A run that was interrupted while it was measured must not go on learning.
+    if not ended.exists():
+        task = ClassifyTask(model, len(batches.classes), run.options.training, run.options.run.seed)
+        _fit(trainer, stop, task, batches, folder)
+        if not trainer.is_global_zero:
+            return False
+        training = {
+            "validation_error": float(best.best_model_score) if best.best_model_score is not None else None,
+            "epochs": trainer.current_epoch,
+            "seconds": round(clock.seconds, 1),
+        }
+        with replacing(ended) as partial:
+            partial.write_text(json.dumps(training | clock.machine, indent=2) + "\n", encoding="utf-8")
+        if stop.asked:
+            raise KeyboardInterrupt
+    trained = load_best(run, name)
+    arrays = evaluate(trained, batches, trainer.strategy.root_device)
+    save_evaluation(arrays, folder / EVALUATION)
+    measured = {
+        "test_error": error_percent(arrays),
+        "parameters": sum(parameter.numel() for parameter in trained.parameters()),
+        "test_pictures": len(arrays["labels"]),
+        "seed": run.options.run.seed,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    run.add_result(name, measured | json.loads(ended.read_text(encoding="utf-8")))
+    return True
+
+
+def _trainer(run: RunFolder, name: str, callbacks: list[Callback]) -> L.Trainer:
+    folder, options = run.folder(name), run.options
+    each = options.training.validate == "each"
+    # Epochs that are not validated may be of a step each: to save every one would take longer than they do.
+    rarely = {"save_on_train_epoch_end": True, "every_n_epochs": math.ceil(options.training.epochs / _SAVED)}
+    callbacks += [
+        ModelCheckpoint(folder, "last", enable_version_counter=False, **({} if each else rarely)),
+        _CheckpointOfStop(folder, "interrupted"),
         FilmRecorder(folder / "film"),
-        TrainingProgress(name, console, later),
     ]
     if options.training.patience:
         callbacks.append(EarlyStopping("val_error", patience=options.training.patience))
     with _quiet():
-        trainer = L.Trainer(
+        return L.Trainer(
             max_epochs=options.training.epochs,
             accelerator=options.run.accelerator,
             devices=options.run.devices,
             num_nodes=options.run.num_nodes,
             strategy="ddp" if options.run.devices * options.run.num_nodes > 1 else "auto",
-            check_val_every_n_epoch=options.training.epochs if options.training.validate == "last" else 1,
+            check_val_every_n_epoch=1 if each else options.training.epochs,
             precision=_precision(options.run.precision),
             gradient_clip_val=options.training.clip or None,
             callbacks=callbacks,
@@ -167,6 +204,15 @@ def _train_one(
             log_every_n_steps=10**9,  # everything is logged by the epoch
             num_sanity_val_steps=1,
         )
+
+
+def _fit(
+    trainer: L.Trainer, stop: StopBetweenBatches, task: ClassifyTask, batches: PictureBatches, folder: Path
+) -> None:
+    # Convolutions are faster in this order of memory, on CPU and GPU. Networks of volumes have none: they become
+    # pictures on their way.
+    if len(batches.image_shape) == 3:
+        task.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     checkpoints = [file for stem in ("last", "interrupted") if (file := folder / f"{stem}.ckpt").exists()]
     newest = max(checkpoints, key=lambda file: file.stat().st_mtime_ns, default=None)
     try:
@@ -176,28 +222,6 @@ def _train_one(
         if trainer.interrupted:
             raise KeyboardInterrupt from None
         raise
-    if stop.asked:
-        raise KeyboardInterrupt
-    if not trainer.is_global_zero:
-        return False
-    trained = load_best(run, name)
-    arrays = evaluate(trained, batches, trainer.strategy.root_device)
-    save_evaluation(arrays, folder / EVALUATION)
-    run.add_result(
-        name,
-        {
-            "test_error": error_percent(arrays),
-            "validation_error": float(best.best_model_score) if best.best_model_score is not None else None,
-            "parameters": sum(parameter.numel() for parameter in trained.parameters()),
-            "epochs": trainer.current_epoch,
-            "seconds": round(clock.seconds, 1),
-            "test_pictures": len(arrays["labels"]),
-            "seed": options.run.seed,
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
-        | clock.machine,
-    )
-    return True
 
 
 @contextmanager
@@ -216,17 +240,26 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(before)
 
 
+class _CheckpointOfStop(OnExceptionCheckpoint):
+    """Keeps where a training was stopped between two batches. What fails within one would leave half a step."""
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        if isinstance(exception, Stopped | SIGTERMException):
+            super().on_exception(trainer, pl_module, exception)
+
+
 class _Clock(Callback):
     """Training time, interruptions left out, and what it was begun on: the sources may change meanwhile."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
-        self.machine = machine()
+        self.machine: dict[str, Any] = {}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._started = time.monotonic() - self.seconds
+        self.machine = self.machine or machine(pl_module.device)
 
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, *arguments: Any, **named: Any) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         self.seconds = time.monotonic() - self._started
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -9,6 +9,9 @@ from torch import Tensor
 from unwarp.maps import Map
 from unwarp.transforms.base import Transform
 
+# Of the logarithm of a scale: that of 10^13, which squares and products survive in single precision.
+_FARTHEST = 30.0
+
 
 class Bounded(Transform):
     """Theta `[N, P]` without limits, 0 at the identity; the components of `transform` stay within the given ranges.
@@ -81,7 +84,8 @@ class Bounded(Transform):
             if kind in self._reach:
                 low, high = self._reach[kind]
                 value = torch.where(value < 0, low * torch.tanh(value / low), high * torch.tanh(value / high))
-            columns.append(value.exp() if kind == "scale" else value)
+            # Where a scale is not bounded, it stays a finite number, and so does what is computed with it.
+            columns.append(value.clamp(-_FARTHEST, _FARTHEST).exp() if kind == "scale" else value)
         return torch.stack(columns, dim=-1)
 
     def from_components(self, components: Tensor) -> Tensor:

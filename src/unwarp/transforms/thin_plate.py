@@ -12,6 +12,9 @@ from unwarp.maps import Map, SplineMap
 from unwarp.maps.spline import radial
 from unwarp.transforms.base import Transform
 
+# How thin points lie, against how wide, that lie in one line but for rounding (in float32, perhaps).
+_FLAT = 1e-5
+
 
 class ThinPlateSpline(Transform):
     """Theta `[N, L·D]`: the offset (x, y, z) of each control point, normalised, point after point; identity 0.
@@ -37,11 +40,17 @@ class ThinPlateSpline(Transform):
         if points.ndim != 2 or not 1 <= points.shape[1] <= 3:
             raise ValueError(f"control: wanted [L, D] with D from 1 to 3, got {list(points.shape)}")
         check_positive("regularization", regularization, allow_zero=True)
+        spread = torch.linalg.svdvals(_with_one(points.double()))
+        if len(points) <= points.shape[1] or spread[-1] <= _FLAT * spread[0]:
+            raise ValueError(
+                f"control: wanted at least {points.shape[1] + 1} points that do not lie in one line (or plane), got "
+                f"{len(points)}" + (" that do" if len(points) > points.shape[1] else "")
+            )
         super().__init__(points.shape[1], ("offset",) * points.numel())
         self.regularization = regularization
         solver = _solve(points.double(), regularization)
         if not torch.isfinite(solver).all():
-            raise ValueError("control: wanted at least D + 1 points that do not lie in one line, or regularization > 0")
+            raise ValueError("control: wanted no point twice, or regularization > 0")
         self.learned = learned
         self._fixed = None if learned else tuple(map(tuple, points.double().tolist()))
         # Kept aside in full precision: a model cast to half must not take the geometry with it.
@@ -81,14 +90,19 @@ def _regular_grid(extents: Any) -> Tensor:
     check_size(extents, len(extents), "control")
     if any(count < 2 for count in extents):
         raise ValueError(f"control: wanted at least 2 points along each axis, got {tuple(extents)}")
-    axes = [torch.linspace(-1, 1, count, dtype=torch.float64) for count in extents]
+    # Where a network is made on torch.device("meta"), what its control points mean is known all the same.
+    axes = [torch.linspace(-1, 1, count, dtype=torch.float64, device="cpu") for count in extents]
     return torch.stack(torch.meshgrid(*axes, indexing="ij")[::-1], dim=-1).flatten(0, -2)
+
+
+def _with_one(points: Tensor) -> Tensor:
+    return torch.cat([torch.ones_like(points[:, :1]), points], dim=1)
 
 
 def _solve(control: Tensor, regularization: float) -> Tensor:
     """The matrix `[L + D + 1, L]` that takes offsets at the control points to a spline's coefficients."""
     count, ndim = control.shape
-    affine = torch.cat([torch.ones_like(control[:, :1]), control], dim=1)
+    affine = _with_one(control)
     # In 3-D the kernel -r is the positive one, so there the regularisation has the other sign.
     smooth = (-1 if ndim == 3 else 1) * regularization * torch.eye(count, dtype=control.dtype, device=control.device)
     system = torch.cat(

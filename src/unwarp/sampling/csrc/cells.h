@@ -23,19 +23,23 @@ struct Cells {
         for (; at < end; at += Lanes<W>::count) {
             Cell<D, W> cell;
             if (!find(at, cell)) break;
-            store(&offset[at], cell.offset);
-            for (int d = 0; d < D; ++d) {
-                if constexpr (!COMPLETE) store(&low[d][at], cell.low[d]);
-                store(&high[d][at], cell.high[d]);
-            }
-            within[at / Lanes<W>::count] = cell.within;
-            if (cell.within) continue;
-            for (int d = 0; d < D; ++d) {
-                store(&low_slope[d][at], cell.low_slope[d]);
-                store(&high_slope[d][at], cell.high_slope[d]);
-            }
+            put(at, cell);
         }
         return at;
+    }
+
+    [[gnu::always_inline]] void put(int at, const Cell<D, W>& cell) {
+        store(&offset[at], cell.offset);
+        for (int d = 0; d < D; ++d) {
+            if constexpr (!COMPLETE) store(&low[d][at], cell.low[d]);
+            store(&high[d][at], cell.high[d]);
+        }
+        within[at / Lanes<W>::count] = cell.within;
+        if (cell.within) return;
+        for (int d = 0; d < D; ++d) {
+            store(&low_slope[d][at], cell.low_slope[d]);
+            store(&high_slope[d][at], cell.high_slope[d]);
+        }
     }
 
     [[gnu::always_inline]] Vec<W> low_of(int d, int at) const {

@@ -87,7 +87,7 @@ struct Footprints {
             for (int d = 0; d < D; ++d) {
                 Vec<W> at = point[d];
                 for (int e = 0; e < D; ++e) at += step[d][e] * offset[e];
-                store(position[d], position_of<W>(W(job.in_size[d]), at));
+                store(position[d], position_of<true, W>(W(job.in_size[d]), at));
             }
             work();
         }
@@ -225,8 +225,8 @@ template <int D, class W>
 inline bool reaches(const Job& job, const Footprints<D, W>& group, std::int64_t low, std::int64_t high) {
     Vec<W> half{};
     for (int e = 0; e < D; ++e) half += magnitude<W>(group.step[D - 1][e]) / 2;
-    const Vec<W> lowest = position_of<W>(W(job.in_size[D - 1]), group.point[D - 1] - half);
-    const Vec<W> highest = position_of<W>(W(job.in_size[D - 1]), group.point[D - 1] + half);
+    const Vec<W> lowest = position_of<true, W>(W(job.in_size[D - 1]), group.point[D - 1] - half);
+    const Vec<W> highest = position_of<true, W>(W(job.in_size[D - 1]), group.point[D - 1] + half);
     W least = W(farthest), most = -W(farthest);
     for (int lane = 0; lane < group.count; ++lane) {
         least = std::min(least, lowest[lane]);  // a NaN never replaces it

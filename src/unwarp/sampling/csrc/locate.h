@@ -167,47 +167,55 @@ struct Matrix {
     }
 };
 
-// From a normalised coordinate of a grid to a position along an axis of so many pixels.
-template <class W>
+// From a normalised coordinate of a grid to a position along an axis of so many pixels. BOUNDED positions are finite for
+// finite points, and no numbers for others; who takes any that are far outside for the same can do without.
+template <bool BOUNDED, class W>
 [[gnu::always_inline]] inline Vec<W> position_of(W extent, Vec<W> point) {
-    const Vec<W> position = (point * extent + (extent - 1)) / 2;
+    const Vec<W> position = point * (extent / 2) + (extent - 1) / 2;
+    if constexpr (!BOUNDED) return position;
     // Finite points may lie too far to be told in pixels; they are far outside, not unknown.
     const Vec<W> limit = splat<W>(W(1e37));
     const Vec<W> bounded = max(min(position, limit), -limit);
     return (point - point) == 0 ? bounded : point - point;
 }
 
-// Points of a grid usually lie coordinate by coordinate; a block wants their positions axis by axis.
-template <int D, class P, class W>
-inline void take_points(const Job& job, const P* points, int padded, Block<D, W>& block) {
+// Points of a grid usually lie coordinate by coordinate; what reads wants their positions axis by axis.
+template <bool BOUNDED, int D, class P, class W, class Put>
+[[gnu::always_inline]] inline void for_points(const Job& job, const P* points, int count, const Put& put) {
     constexpr int lanes = Lanes<W>::count;
-    const std::int64_t step = job.planar_grid ? 1 : D, to_axis = job.planar_grid ? job.samples : 1;
+    const bool planar = job.planar_grid || D == 1;
+    const std::int64_t step = planar ? 1 : D, to_axis = planar ? job.samples : 1;
     W extent[D];
     for (int d = 0; d < D; ++d) extent[d] = W(job.in_size[d]);
-    points += block.begin * step;
-    const int whole = block.count / lanes * lanes;
-    for (int i = 0; i < whole; i += lanes) {
-        Vec<W> axes[D];
-        if (step == 1)
+    const auto give = [&](int at, Vec<W>* axes) __attribute__((always_inline)) {
+        for (int d = 0; d < D; ++d) axes[d] = position_of<BOUNDED, W>(extent[d], axes[d]);
+        put(at, axes);
+    };
+    const int whole = count / lanes * lanes;
+    Vec<W> axes[D];
+    if (planar)
+        for (int i = 0; i < whole; i += lanes) {
             for (int d = 0; d < D; ++d) axes[d] = load_some<P, W>(points + i + d * to_axis, 1, lanes);
-        else
-            load_apart<D, P, W>(points + i * D, axes);
-        for (int d = 0; d < D; ++d) store(&block.position[d][i], position_of<W>(extent[d], axes[d]));
-    }
-    if (whole == padded) return;
-    for (int d = 0; d < D; ++d) {
-        Vec<W> rest;
-        for (int lane = 0; lane < lanes; ++lane) {
-            const int i = std::min(whole + lane, block.count - 1);
-            rest[lane] = static_cast<W>(points[i * step + d * to_axis]);
+            give(i, axes);
         }
-        store(&block.position[d][whole], position_of<W>(extent[d], rest));
-    }
+    else
+        for (int i = 0; i < whole; i += lanes) {
+            load_apart<D, P, W>(points + i * D, axes);
+            give(i, axes);
+        }
+    if (whole == count) return;
+    for (int d = 0; d < D; ++d)
+        for (int lane = 0; lane < lanes; ++lane) {
+            const int i = std::min(whole + lane, count - 1);
+            axes[d][lane] = static_cast<W>(points[i * step + d * to_axis]);
+        }
+    give(whole, axes);
 }
 
-// Positions of a block of samples, from their output coordinates.
-template <int D, class W>
-inline void transform(const Job& job, const Matrix<D, W>& given, int padded, Block<D, W>& block) {
+// From the output coordinates of a block of samples.
+template <int D, class W, class Put>
+[[gnu::always_inline]] inline void for_outputs(
+    const Job& job, const Matrix<D, W>& given, const Block<D, W>& block, const Put& put) {
     constexpr int lanes = Lanes<W>::count;
     // Copies: what the loop stores could be anything's, for all that the compiler knows.
     const Matrix<D, W> matrix = given;
@@ -217,8 +225,8 @@ inline void transform(const Job& job, const Matrix<D, W>& given, int padded, Blo
         centre[d] = W(job.in_size[d] - 1) / 2;
         far[d] = W(job.in_size[d] / 2.0 / horizon);
     }
-    for (int at = 0; at < padded; at += lanes) {
-        Vec<W> scale{}, w{};
+    for (int at = 0; at < block.count; at += lanes) {
+        Vec<W> position[D], scale{}, w{};
         if (projective) {
             w = matrix.apply(D, block, at);
             scale = 1 / max(w, splat<W>(W(horizon)));
@@ -230,28 +238,35 @@ inline void transform(const Job& job, const Matrix<D, W>& given, int padded, Blo
                 const Vec<W> out = max(magnitude<W>(centred), splat<W>(far[d]));
                 centred = w > W(horizon) ? centred : (centred < 0 ? -out : out);
             }
-            store(&block.position[d][at], centred + centre[d]);
+            position[d] = centred + centre[d];
         }
+        put(at, position);
     }
+}
+
+// Makes a block the one with that number, and calls `put(at, positions)` for each group of its samples.
+template <bool BOUNDED, int D, class W, class Put>
+[[gnu::always_inline]] inline void for_positions(
+    const Job& job, std::int64_t map, std::int64_t index, Block<D, W>& block, const Outputs<D, W>* kept, const Put& put) {
+    block.take(Span(job, index));
+    if (!job.grid) {
+        if (!kept || !kept->give(block)) number_outputs<D, W>(job, block);
+        return for_outputs<D, W>(job, Matrix<D, W>(job, map), block, put);
+    }
+    const std::int64_t first = map * job.grid_stride + block.begin * (job.planar_grid ? 1 : D);
+    if (job.wide_grid)
+        for_points<BOUNDED, D, double, W>(job, static_cast<const double*>(job.grid) + first, block.count, put);
+    else
+        for_points<BOUNDED, D, float, W>(job, static_cast<const float*>(job.grid) + first, block.count, put);
 }
 
 template <int D, class W>
 void locate(
     const Job& job, std::int64_t map, std::int64_t index, Block<D, W>& block, const Outputs<D, W>* kept = nullptr) {
-    constexpr int lanes = Lanes<W>::count;
-    block.take(Span(job, index));
-    const int padded = (block.count + lanes - 1) / lanes * lanes;
-
-    if (!job.grid) {
-        if (!kept || !kept->give(block)) number_outputs<D, W>(job, block);
-        const Matrix<D, W> matrix(job, map);
-        transform<D, W>(job, matrix, padded, block);
-        return;
-    }
-    if (job.wide_grid)
-        take_points<D, double, W>(job, static_cast<const double*>(job.grid) + map * job.grid_stride, padded, block);
-    else
-        take_points<D, float, W>(job, static_cast<const float*>(job.grid) + map * job.grid_stride, padded, block);
+    const auto put = [&](int at, const Vec<W>* position) __attribute__((always_inline)) {
+        for (int d = 0; d < D; ++d) store(&block.position[d][at], position[d]);
+    };
+    for_positions<true, D, W>(job, map, index, block, kept, put);
 }
 
 }  // namespace UNWARP_ISA

@@ -74,8 +74,10 @@ struct Margin {
     // Around the picture lies what fills the outside: nothing is to be added.
     Planes<W> planes(const Job& job) const { return {pixels, job.channels, channel_stride, stride, nullptr}; }
 
-    // A coordinate that is not a number is behind the last pixel.
-    void find(const Block<D, W>& block, Cells<D, W, true>& cells) const {
+    // Where the samples of a block read. A coordinate that is not a number is behind the last pixel. By itself: as a part
+    // of something longer it is given fewer registers.
+    [[gnu::noinline]] void find(
+        const Job& job, std::int64_t map, std::int64_t index, Block<D, W>& block, Cells<D, W, true>& cells) const {
         // Copies: what is stored could be anything's, for all that the compiler knows.
         Vec<W> limit[D], tolerance[D];
         Int<W> step[D];
@@ -84,17 +86,18 @@ struct Margin {
             tolerance[d] = this->tolerance[d];
             step[d] = this->step[d];
         }
-        cells.take(0, block.count, [&](int at, Cell<D, W>& cell) {
+        const auto put = [&](int at, const Vec<W>* position) __attribute__((always_inline)) {
+            Cell<D, W> cell;
             cell.offset = Int<W>{};
             cell.within = true;
             for (int d = 0; d < D; ++d) {
-                Vec<W> position = load<Vec<W>>(&block.position[d][at]);
-                position = max(min(position, limit[d]), splat<W>(W(-before)));
-                const Int<W> first = place<W>(position, tolerance[d], cell.low[d], cell.high[d]);
+                const Vec<W> near = max(min(position[d], limit[d]), splat<W>(W(-before)));
+                const Int<W> first = place<W>(near, tolerance[d], cell.low[d], cell.high[d]);
                 cell.offset += d == 0 ? first : first * step[d];
             }
-            return true;
-        });
+            cells.put(at, cell);
+        };
+        for_positions<false, D, W>(job, map, index, block, &outputs, put);
     }
 
    private:
@@ -121,8 +124,7 @@ void forward_margin(const Job& job, const Plane& image, const Plane& out) {
         Block<D, W> block;
         Cells<D, W, true> cells;
         for (std::int64_t index = 0; index < blocks_of(job); ++index) {
-            locate<D, W>(job, map, index, block, &margin.outputs);
-            margin.find(block, cells);
+            margin.find(job, map, index, block, cells);
             T* to = target + block.begin * stride;
             const int samples = block.count;
             const auto put = [&](int at, std::int64_t c, Vec<W> value) __attribute__((always_inline)) {
@@ -146,9 +148,8 @@ void points_margin(const Job& job, const Plane& image, const Plane& grad_out, vo
         Cells<D, W, true> cells;
         MatrixGradient<D> total;
         for (std::int64_t index = 0; index < blocks_of(job); ++index) {
-            locate<D, W>(job, map, index, block, &margin.outputs);
+            margin.find(job, map, index, block, cells);
             SlopeSums<D, W> sums;
-            margin.find(block, cells);
             const W* from = gradient + block.begin * stride;
             const auto given = [&](int at, std::int64_t c) __attribute__((always_inline)) {
                 return load_some<W, W>(from + at * stride + c * to_next, stride, lanes_left<W>(block.count, at));

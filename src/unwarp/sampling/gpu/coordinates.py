@@ -102,22 +102,20 @@ def grad_coordinates(
             given = gradient + samples * grad_q
             if FOOTPRINTS:
                 steps, positions = load_footprints(at, strides, samples, mask, in_size, W)
-                cells, counts = shrinking(steps, NDIM, W)
+                cells, counts, probes = shrinking(steps, NDIM, W)
                 totals = ()
                 for _i in tl.static_range(NDIM * (NDIM + 1)):
                     totals = totals + (tl.zeros([BLOCK], W),)
-                for z in range(counts[2]):
-                    for y in range(counts[1]):
-                        for x in range(counts[0]):
-                            share, places, probed = probe(steps, positions, cells, (x, y, z)[:NDIM], W)
-                            offsets, weights, slopes, _, finite = find_taps(
-                                probed, in_size, image_strides, PRECISION, MODE, PADDING, INDEX, W
-                            )
-                            along = slopes_along(
-                                source, image_c, given, grad_c, share, fill, fill_c, target, pixels, some, offsets,
-                                weights, slopes, mask & finite, FILLED, SCATTERS, W, UNROLL,
-                            )  # fmt: skip
-                            totals = add_products(totals, along, places, mask & finite)
+                for number in range(probes):
+                    share, places, probed = probe(steps, positions, cells, counts, number, W)
+                    offsets, weights, slopes, _, finite = find_taps(
+                        probed, in_size, image_strides, PRECISION, MODE, PADDING, INDEX, W
+                    )
+                    along = slopes_along(
+                        source, image_c, given, grad_c, share, fill, fill_c, target, pixels, some, offsets, weights,
+                        slopes, mask & finite, FILLED, SCATTERS, W, UNROLL,
+                    )  # fmt: skip
+                    totals = add_products(totals, along, places, mask & finite)
                 footprint = result + (pull * count + samples) * (NDIM * (NDIM + 1))
                 for k in tl.static_range(NDIM * (NDIM + 1)):
                     of_change = totals[k] * (in_size[k // (NDIM + 1)].to(W) * 0.5)

@@ -258,18 +258,16 @@ def scatter(
         some = tl.minimum(at_once, channels - first)
         if FOOTPRINTS:
             steps, positions = load_footprints(at, strides, samples, mask, in_size, W)
-            cells, counts = shrinking(steps, NDIM, W)
-            for z in range(counts[2]):
-                for y in range(counts[1]):
-                    for x in range(counts[0]):
-                        share, _, probed = probe(steps, positions, cells, (x, y, z)[:NDIM], W)
-                        offsets, weights, slopes, _, finite = find_taps(
-                            probed, in_size, dense, PRECISION, MODE, PADDING, INDEX, W
-                        )
-                        add_to_pixels(
-                            target, pixels, gradient, grad_c, share * scale, fraction, images * channels * pixels, some,
-                            offsets, weights, slopes, mask & finite, LIMBS, W, UNROLL,
-                        )  # fmt: skip
+            cells, counts, probes = shrinking(steps, NDIM, W)
+            for number in range(probes):
+                share, _, probed = probe(steps, positions, cells, counts, number, W)
+                offsets, weights, slopes, _, finite = find_taps(
+                    probed, in_size, dense, PRECISION, MODE, PADDING, INDEX, W
+                )
+                add_to_pixels(
+                    target, pixels, gradient, grad_c, share * scale, fraction, images * channels * pixels, some,
+                    offsets, weights, slopes, mask & finite, LIMBS, W, UNROLL,
+                )  # fmt: skip
         else:
             positions = locate(entries, at, strides, samples, centered, mask, in_size, LINEAR, PROJECTIVE, INDEX, W)
             offsets, weights, slopes, _, finite = find_taps(

@@ -44,7 +44,7 @@ def load_footprints(footprints, strides, samples, mask, in_size, W: tl.constexpr
 def shrinking(steps, ndim: tl.constexpr, W: tl.constexpr):
     """Into how many cells an output pixel is cut along each axis of the output, the last of them perhaps a part of one.
 
-    Also into how many at most in this block, for x, y and z.
+    Also how many of them there are along each axis, whole or not, and of all in the sample of this block that has most.
     """
     cells = ()
     for axis in tl.static_range(ndim):
@@ -56,15 +56,15 @@ def shrinking(steps, ndim: tl.constexpr, W: tl.constexpr):
     most = most_along_an_axis(cells)
     found = ()
     counts = ()
+    total = cells[0].to(tl.int32) * 0 + 1
     for axis in tl.static_range(ndim):
         length = tl.minimum(cells[axis], most)
         nearest = tl.floor(length + 0.5)
         length = tl.where(tl.abs(length - nearest) <= WHOLE, nearest, length)
         found = found + (length,)
-        counts = counts + (tl.max(tl.ceil(length)).to(tl.int32),)
-    for _ in tl.static_range(3 - ndim):
-        counts = counts + (1,)
-    return found, counts
+        counts = counts + (tl.ceil(length).to(tl.int32),)
+        total = total * counts[axis]
+    return found, counts, tl.max(total)
 
 
 @triton.jit
@@ -87,14 +87,23 @@ def most_along_an_axis(cells):
 
 
 @triton.jit
-def probe(steps, positions, cells, cell, W: tl.constexpr):
-    """One probe of each sample: how much it weighs, its place in the output pixel, and its position in the picture."""
+def probe(steps, positions, cells, counts, number, W: tl.constexpr):
+    """One probe of each sample: how much it weighs, its place in the output pixel, and its position in the picture.
+
+    Each sample has its own order of cells, so that a block whose samples are long along different axes takes no more
+    probes than one of them has. A number beyond all of a sample's weighs nothing.
+    """
     ndim: tl.constexpr = len(positions)
     share = cells[0] * 0 + 1
     places = ()
+    rest = counts[0] * 0 + number
     for axis in tl.static_range(ndim):
-        begin = tl.minimum(divide(cells[axis] * 0 + cell[axis], cells[axis], W), 1.0)
-        end = tl.minimum(divide(cells[axis] * 0 + (cell[axis] + 1), cells[axis], W), 1.0)
+        cell = rest
+        if axis < ndim - 1:
+            cell = rest % counts[axis]
+            rest = rest // counts[axis]
+        begin = tl.minimum(divide(cell.to(W), cells[axis], W), 1.0)
+        end = tl.minimum(divide((cell + 1).to(W), cells[axis], W), 1.0)
         share = share * (end - begin)
         places = places + ((begin + end) * 0.5 - 0.5,)
     probed = ()

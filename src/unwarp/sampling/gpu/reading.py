@@ -205,11 +205,11 @@ def read_footprints(
     W: tl.constexpr,
 ):
     """Reads and stores all channels of samples that are means over footprints."""
-    cells, counts = shrinking(steps, len(in_size), W)
+    cells, counts, probes = shrinking(steps, len(in_size), W)
     for _ in range(channels):
         total = mean_of_probes(
-            source, background, steps, positions, cells, counts, in_size, image_strides, PRECISION, MODE, PADDING,
-            FILLED, INDEX, W,
+            source, background, steps, positions, cells, counts, probes, in_size, image_strides, PRECISION, MODE,
+            PADDING, FILLED, INDEX, W,
         )  # fmt: skip
         store(target, total, mask, W)
         source += image_c
@@ -268,6 +268,7 @@ def mean_of_probes(
     positions,
     cells,
     counts,
+    probes,
     in_size,
     image_strides,
     PRECISION: tl.constexpr,
@@ -279,15 +280,13 @@ def mean_of_probes(
 ):
     """The value of one channel at footprints."""
     total = cells[0] * 0
-    for z in range(counts[2]):
-        for y in range(counts[1]):
-            for x in range(counts[0]):
-                share, _, probed = probe(steps, positions, cells, (x, y, z)[: len(in_size)], W)
-                offsets, weights, slopes, inside, finite = find_taps(
-                    probed, in_size, image_strides, PRECISION, MODE, PADDING, INDEX, W
-                )
-                value = tl.where(finite, weighted_sum(source, offsets, weights, slopes, W), 0.0)
-                if FILLED:
-                    value += tl.load(background).to(W) * (1 - inside)
-                total += share * value
+    for number in range(probes):
+        share, _, probed = probe(steps, positions, cells, counts, number, W)
+        offsets, weights, slopes, inside, finite = find_taps(
+            probed, in_size, image_strides, PRECISION, MODE, PADDING, INDEX, W
+        )
+        value = tl.where(finite, weighted_sum(source, offsets, weights, slopes, W), 0.0)
+        if FILLED:
+            value += tl.load(background).to(W) * (1 - inside)
+        total += share * value
     return total
