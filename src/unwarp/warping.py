@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from unwarp.checks import check_image, check_size, check_tensor
-from unwarp.maps import LinearMap, Map
+from unwarp.maps import LinearMap, Map, check_map
 from unwarp.sampling import check_same_device, footprints_of_map, sample_adjoint_at, sample_at
 
 
@@ -41,7 +41,7 @@ def warp(
         TypeError, ValueError: if image, map and size do not fit together; see also `unwarp.sample`.
     """
     check_image(image)
-    _check_map(pull)
+    check_map("pull", pull)
     if pull.ndim != image.ndim - 2:
         raise ValueError(f"pull: wanted a {image.ndim - 2}-D map for image {list(image.shape)}, got {pull.ndim}-D")
     count = image.shape[0]
@@ -85,7 +85,7 @@ def warp_adjoint(
     Raises:
         TypeError, ValueError: if values, map and size do not fit together; see also `unwarp.sample`.
     """
-    _check_map(pull)
+    check_map("pull", pull)
     check_tensor("values", values)
     axes = len(pull.batch)
     if values.ndim != axes + 1 + pull.ndim or values.shape[1:axes] != pull.batch[1:]:
@@ -122,15 +122,10 @@ def inside_mask(
     Raises:
         TypeError, ValueError: as `warp`.
     """
-    _check_map(pull)
+    check_map("pull", pull)
     check_size(in_size, pull.ndim, "in_size")
     one = torch.ones(1, dtype=pull.dtype, device=pull.device)
     return warp(one.expand(pull.batch[0], 1, *in_size), pull, size, antialias=antialias)
-
-
-def _check_map(pull: Map) -> None:
-    if not isinstance(pull, Map):
-        raise TypeError(f"pull: wanted an unwarp.Map, got {type(pull).__name__}")
 
 
 def _coordinates(pull: Map, size: Sequence[int], antialias: bool, count: int) -> tuple[bool, Tensor]:

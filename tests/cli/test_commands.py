@@ -263,6 +263,28 @@ def test_align_strictly_fails_on_a_broken_picture(
     assert "broken.png" in err
 
 
+def test_align_writes_over_its_own_results_and_nothing_else(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    photos.mkdir()
+    bar(True, (30, 30), 1).save(photos / "a.png")
+    for _ in range(2):
+        assert run(capsys, "align", trained, photos, "--out", out)[0] == 0
+    table = (out / "transforms.csv").read_bytes()
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    assert run(capsys, "align", trained, tmp_path / "broken.png", "--out", out)[0] == 2
+    assert (out / "transforms.csv").read_bytes() == table
+    other = tmp_path / "other"
+    other.mkdir()
+    original = bar(False, (20, 20), 2)
+    original.save(other / "a.png")
+    code, _, err = run(capsys, "align", trained, photos, "--out", other)
+    assert code == 2
+    assert "a.png" in err
+    assert tuple(read_picture(other / "a.png").shape[1:]) == (20, 20)
+
+
 def test_pictures_of_the_same_name_do_not_overwrite_each_other(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

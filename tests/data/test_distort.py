@@ -1,10 +1,12 @@
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 
 from unwarp.coordinates import identity_grid, to_pixel
 from unwarp.data import DISTORTIONS, Distortion
+from unwarp.data.clutter import add_clutter
 from unwarp.maps import ChainMap, LinearMap
 from unwarp.nn import diagnose
 from unwarp.warping import warp
@@ -157,3 +159,12 @@ def test_lengths_grow_with_the_picture() -> None:
 def test_what_makes_no_sense_is_refused(words: dict, named: str) -> None:
     with pytest.raises(ValueError, match=f"^{named}: wanted"):
         Distortion(**({"in_size": (28, 28)} | words))(blobs(), generator())  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize(
+    "change", [lambda bank: (255 * bank).byte(), lambda bank: bank.repeat(1, 3, 1, 1), lambda bank: bank[:0]]
+)
+def test_clutter_of_another_kind_than_the_pictures_is_refused(change: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    images = torch.rand(2, 1, 12, 12)
+    with pytest.raises(ValueError, match="^bank: wanted"):
+        add_clutter(images, change(images), patches=2, patch_size=3, generator=torch.Generator())

@@ -1,10 +1,13 @@
+from collections.abc import Callable
+
 import pytest
 import torch
+from torch import Tensor
 
 from tests.conftest import TRANSFORMS_2D, random_theta
 from unwarp import losses
 from unwarp.maps import LinearMap, Map
-from unwarp.nn import diagnose
+from unwarp.nn import SpatialTransformer, diagnose, fully_connected
 from unwarp.transforms import (
     Affine,
     Attention,
@@ -140,3 +143,20 @@ def test_a_size_of_another_dimension_is_refused() -> None:
                 loss(wrong)
         with pytest.raises(TypeError, match="^size: wanted a tuple"):
             loss(8)
+
+
+@pytest.mark.parametrize("loss", [losses.identity_prior, losses.outside, losses.shrinkage])
+def test_what_is_no_map_is_named(loss: Callable[..., Tensor]) -> None:
+    aligned = SpatialTransformer(fully_connected((1, 6, 7), Affine()), Affine()).align(torch.rand(2, 1, 6, 7))
+    with pytest.raises(TypeError, match=r"^pull: wanted an unwarp.Map, got Aligned; its .pull is one"):
+        loss(aligned, SIZE)
+    with pytest.raises(TypeError, match="^pull: wanted an unwarp.Map, got Tensor"):
+        loss(aligned.theta, SIZE)
+
+
+def test_consistency_with_a_map_that_cannot_be_inverted_says_so() -> None:
+    spline = ThinPlateSpline()(random_theta(ThinPlateSpline(), 1, 0.1))
+    flat = spline @ LinearMap(torch.zeros(1, 2, 3, dtype=torch.float64))
+    known = Affine()(Affine().identity.double().unsqueeze(0))
+    with pytest.raises(ValueError, match="^pull: wanted a map that can be inverted"):
+        losses.transformation_consistency(flat, known, known, SIZE)

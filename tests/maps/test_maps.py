@@ -1,5 +1,7 @@
 """Laws that hold for every kind of map."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -220,3 +222,16 @@ def test_splines_on_a_gpu_are_as_exact_where_tf32_is_allowed() -> None:
         torch.set_float32_matmul_precision("highest")
     for grid in (*found, points):
         torch.testing.assert_close(grid, wanted, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("index", [(slice(None), slice(2)), ..., (0, ...), (0, 0), (None, 0)])
+def test_only_batch_axes_are_chosen_from(index: Any) -> None:
+    with pytest.raises(IndexError, match="^index: wanted one for each of the batch axes"):
+        LinearMap(torch.eye(3).repeat(2, 1, 1))[index]
+
+
+def test_every_batch_axis_stays() -> None:
+    matrix = torch.randn(2, 3, 2, 3)
+    chosen = LinearMap(matrix)[1, -1]
+    assert chosen.batch == (1, 1)
+    assert torch.equal(chosen.matrix, matrix[1:, 2:])

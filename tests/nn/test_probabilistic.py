@@ -144,3 +144,9 @@ def test_several_maps_of_an_image_have_no_distribution() -> None:
     several = convolutional((1, 28, 28), Affine(), start=tiles(Affine(), (2, 2)))
     with pytest.raises(ValueError, match="^localization: wanted one map of each image, got 4"):
         ProbabilisticLocalization(several)
+
+
+@pytest.mark.parametrize("shape", [(4, 10), (4, 0, 10)])
+def test_what_is_no_set_of_draws_is_not_averaged(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="^logits: wanted"):
+        average_predictions(torch.zeros(shape))

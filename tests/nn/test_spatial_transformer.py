@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
@@ -230,3 +232,21 @@ def test_a_centroid_moves_as_far_as_the_object() -> None:
     assert share > 0.9
     moved = (theta[1] - theta[0]) * 32
     torch.testing.assert_close(moved, torch.tensor([-4.0, 8.0]), atol=1.0, rtol=0)
+
+
+@pytest.mark.parametrize("make", [fully_connected, convolutional])
+@pytest.mark.parametrize(
+    ("in_shape", "transform", "named"),
+    [
+        ((28, 28), Affine(), "in_shape"),
+        ((1, -28, 28), Affine(), "in_shape"),
+        ((1, 28, 28), Affine(3), "in_shape"),
+        ((1, 28, 28), Affine, "transform"),
+        ((1, 28, 28), "affine", "transform"),
+    ],
+)
+def test_localization_networks_of_other_images_are_refused(
+    make: Callable[..., nn.Module], in_shape: tuple[int, ...], transform: object, named: str
+) -> None:
+    with pytest.raises((TypeError, ValueError), match=f"^{named}: wanted"):
+        make(in_shape, transform)

@@ -232,6 +232,14 @@ def test_a_gpu_takes_larger_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert cell.gpu["batch_size"] > Options.of(dict(cell.options)).training.batch_size
 
 
+def test_on_a_gpu_no_cell_is_trained_for_less() -> None:
+    for name in experiment_names():
+        for cell in load_experiment(name).cells:
+            if cell.task == "train":
+                on_gpu, on_cpu = (Options.of(cell.options_on(word)).training.epochs for word in ("gpu", "cpu"))
+                assert on_gpu >= on_cpu, cell.name
+
+
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [

@@ -179,6 +179,10 @@ def test_options_that_are_none_are_refused(tmp_path: Path) -> None:
         Options.of({"epochz": 3})
     with pytest.raises(ValueError, match="^bending: wanted one transformer with transform=tps"):
         Options.of({"bending": 0.1, "transform": "affine"})
+    with pytest.raises(ValueError, match="^consistency: wanted jitter=0"):
+        Options.of({"consistency": 0.1, "jitter": 0.1})
+    with pytest.raises(ValueError, match="^label_smoothing: wanted .* at most 1"):
+        Options.of({"label_smoothing": 2.0})
     with pytest.raises(ValueError, match="^model: wanted"):
         RunFolder(tmp_path, Options.of({"model": "cnn,cnn"})).models  # noqa: B018
     with pytest.raises(ValueError, match="^run: wanted the folder of a run"):

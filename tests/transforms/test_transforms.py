@@ -230,3 +230,21 @@ def test_components_within_their_bounds_have_a_theta(transform: Transform) -> No
     components[0, -1] = -1e3
     with pytest.raises(ValueError, match="^components: wanted some within the bounds"):
         bounded.from_components(components)
+
+
+def test_a_scale_without_bounds_stays_a_number() -> None:
+    bounded = Bounded(Affine(), angle=1.0)
+    theta = torch.tensor([[100.0, -100.0, 0.3, 0.1, 0.2, 0.1]], requires_grad=True)
+    matrix = bounded(theta).homogeneous  # pyright: ignore[reportAttributeAccessIssue]
+    matrix.square().sum().backward()
+    assert matrix.isfinite().all()
+    assert theta.grad is not None
+    assert theta.grad.isfinite().all()
+
+
+def test_control_points_are_known_on_the_meta_device() -> None:
+    with torch.device("meta"):
+        spline = ThinPlateSpline((3, 3))
+    theta = random_theta(spline, 2).float()
+    points = torch.rand(2, 5, 2)
+    torch.testing.assert_close(spline(theta)(points), ThinPlateSpline((3, 3))(theta)(points))

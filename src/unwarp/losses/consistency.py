@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from unwarp.maps import LinearMap, Map
+from unwarp.maps import LinearMap, Map, check_map
 
 
 def transformation_consistency(pull: Map, pull_of_warped: Map, known: Map, size: Sequence[int]) -> Tensor:
@@ -26,14 +26,18 @@ def transformation_consistency(pull: Map, pull_of_warped: Map, known: Map, size:
         A scalar, in squared half extents of the output.
 
     Raises:
-        ValueError: if a matrix of `pull` is singular, or the maps do not fit together.
+        TypeError, ValueError: for what is no map, if `pull` is singular, or if the maps do not fit together.
     """
+    check_map("pull", pull)
     points = pull.centers(size)
     target = (known @ pull_of_warped)(points)
     if isinstance(pull, LinearMap):
         residual = pull.inverse()(target) - points
     else:
-        residual = torch.linalg.solve(pull.jacobian(points), (target - pull(points)).unsqueeze(-1)).squeeze(-1)
+        step, info = torch.linalg.solve_ex(pull.jacobian(points), (target - pull(points)).unsqueeze(-1))
+        if info.any():
+            raise ValueError("pull: wanted a map that can be inverted at every point, got one with a singular Jacobian")
+        residual = step.squeeze(-1)
     return residual.square().sum(-1).mean()
 
 
@@ -43,6 +47,7 @@ def inverse_consistency(forward: Map, backward: Map, size: Sequence[int]) -> Ten
     Returns:
         A scalar, in squared half extents; 0 exactly if each map undoes the other at the points.
     """
+    check_map("forward", forward)
     points = forward.centers(size)
     there = (forward @ backward)(points) - points
     back = (backward @ forward)(points) - points

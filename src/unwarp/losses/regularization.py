@@ -5,18 +5,20 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from unwarp.maps import Map, SplineMap
+from unwarp.maps import Map, SplineMap, check_map
 
 _SMALLEST_DETERMINANT = 1e-12
 
 
 def identity_prior(pull: Map, size: Sequence[int]) -> Tensor:
     """Mean squared displacement `|A p - p|²` over the pixel centres of an output of that size; scalar."""
+    check_map("pull", pull)
     return (pull.grid(size) - pull.centers(size)).square().sum(-1).mean()
 
 
 def outside(pull: Map, size: Sequence[int]) -> Tensor:
     """Mean squared distance of the samples from the image, in half extents; scalar, 0 if all are inside."""
+    check_map("pull", pull)
     return (pull.grid(size).abs() - 1).clamp_min(0).square().sum(-1).mean()
 
 
@@ -28,6 +30,7 @@ def shrinkage(pull: Map, size: Sequence[int], smallest: float = 0.5) -> Tensor:
     Raises:
         ValueError: unless `smallest` is over 0.
     """
+    check_map("pull", pull)
     if not smallest > 0:
         raise ValueError(f"smallest: wanted a scale over 0, got {smallest}")
     determinant = torch.linalg.det(pull.jacobian(pull.centers(size))).abs().clamp_min(_SMALLEST_DETERMINANT)

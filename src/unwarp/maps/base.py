@@ -89,6 +89,13 @@ class Map(ABC):
         return compose(self, other)
 
 
+def check_map(name: str, value: Any) -> None:
+    """Raise TypeError unless `value` is a map."""
+    if not isinstance(value, Map):
+        has_one = isinstance(getattr(value, "pull", None), Map)
+        raise TypeError(f"{name}: wanted an unwarp.Map, got {type(value).__name__}" + ("; its .pull is one" * has_one))
+
+
 def _along(index: Any, count: int) -> Any:
     """An index that keeps its axis, of `count` maps."""
     if not hasattr(index, "__index__") or getattr(index, "ndim", 0) > 0:

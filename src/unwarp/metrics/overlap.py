@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from unwarp.checks import check_coordinates
-from unwarp.maps import Map
+from unwarp.maps import Map, check_map
 
 
 def box_overlap(a: Tensor, b: Tensor) -> Tensor:
@@ -31,6 +31,7 @@ def box_overlap(a: Tensor, b: Tensor) -> Tensor:
 
 def box_of(pull: Map) -> Tensor:
     """The smallest box `[*batch, 2, D]`, normalised, around the corners of what a map shows of its input."""
+    check_map("pull", pull)
     corners = torch.tensor(list(product((-1.0, 1.0), repeat=pull.ndim)), dtype=pull.dtype, device=pull.device)
     seen = pull(corners.reshape(*(1 for _ in pull.batch), -1, pull.ndim))
     return torch.stack([seen.amin(-2), seen.amax(-2)], dim=-2)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from unwarp.maps import Map
+from unwarp.maps import Map, check_map
 from unwarp.nn.probabilistic import ProbabilisticLocalization
 from unwarp.nn.spatial_transformer import SpatialTransformer
 
@@ -46,6 +46,7 @@ class Diagnosis:
 @torch.no_grad()
 def diagnose(pull: Map, size: Sequence[int]) -> Diagnosis:
     """What a map does to an output of that size: what it misses, its scale and rotation, and where it folds."""
+    check_map("pull", pull)
     batch = len(pull.batch)
     jacobian = pull.jacobian(pull.centers(size).flatten(batch, -2))
     determinant = torch.linalg.det(jacobian)

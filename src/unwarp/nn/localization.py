@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unwarp.checks import check_positive
+from unwarp.checks import check_positive, check_size, check_tensor
 from unwarp.coordinates import identity_grid, without_autocast
 from unwarp.nn.spatial_transformer import SpatialTransformer
 from unwarp.transforms import Transform
@@ -36,7 +36,7 @@ class Localization(nn.Module):
         theta_shape: `(P,)` or `(K, P)`.
 
     Raises:
-        ValueError: for a start of another shape, or a negative perturbation.
+        TypeError, ValueError: for what is no transform, a start of another shape, or a negative perturbation.
     """
 
     def __init__(
@@ -50,7 +50,9 @@ class Localization(nn.Module):
     ) -> None:
         super().__init__()
         check_positive("perturbation", perturbation, allow_zero=True)
+        _check_transform(transform)
         start = transform.identity if start is None else start
+        check_tensor("start", start)
         if start.ndim not in (1, 2) or start.shape[-1] != transform.num_params or 0 in start.shape:
             wanted = f"[{transform.num_params}] or [K, {transform.num_params}]"
             raise ValueError(f"start: wanted {wanted} for {transform!r}, got {list(start.shape)}")
@@ -108,6 +110,16 @@ class CentroidLocalization(nn.Module):
         return (weights.unsqueeze(-1) * places).flatten(1, -2).sum(1)
 
 
+def _check_transform(transform: Transform) -> None:
+    if not isinstance(transform, Transform):
+        raise TypeError(f"transform: wanted an unwarp.Transform, got {transform!r}")
+
+
+def _check_images(in_shape: Sequence[int], transform: Transform) -> None:
+    _check_transform(transform)
+    check_size(in_shape, transform.ndim + 1, "in_shape")
+
+
 def fully_connected(
     in_shape: Sequence[int],
     transform: Transform,
@@ -127,6 +139,7 @@ def fully_connected(
         perturbation: see `Localization`.
         start: see `Localization`.
     """
+    _check_images(in_shape, transform)
     widths = [_count(in_shape), *hidden]
     layers: list[nn.Module] = [nn.Flatten()]
     for before, after in pairwise(widths):
@@ -162,10 +175,11 @@ def convolutional(
         start: see `Localization`.
 
     Raises:
-        ValueError: for an even kernel.
+        TypeError, ValueError: for an even kernel, or images of another dimension than the transform's.
     """
     if kernel % 2 != 1:
         raise ValueError(f"kernel: wanted an odd number, got {kernel}")
+    _check_images(in_shape, transform)
     convolution, norm, pool, average = LAYERS[len(in_shape) - 1]
     size = list(in_shape[1:])
     layers: list[nn.Module] = []
@@ -197,6 +211,9 @@ def centroid(in_shape: Sequence[int], *, channels: Sequence[int] = (16, 32, 32))
         in_shape: `(C, *in)`, the shape of one image.
         channels: of each convolution.
     """
+    if not isinstance(in_shape, Sequence) or not 2 <= len(in_shape) <= 4:
+        raise ValueError(f"in_shape: wanted (C, *in) with 1 to 3 spatial axes, got {in_shape}")
+    check_size(in_shape, len(in_shape), "in_shape")
     convolution, norm, pool, average = LAYERS[len(in_shape) - 1]
     size = list(in_shape[1:])
     layers: list[nn.Module] = []

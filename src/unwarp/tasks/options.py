@@ -112,7 +112,7 @@ class TrainingOptions(_Checked):
     epochs: int = option(30, "passes over the training pictures", least=1)
     batch_size: int = option(128, "pictures in a training batch, over all devices together", least=2)
     optimizer: Literal["adamw", "sgd"] = option("adamw", "adamw, or sgd with momentum 0.9")
-    lr: float = option(4e-3, "highest learning rate", least=0)
+    lr: float = option(4e-3, "highest learning rate", least=1e-12)
     localization_factor: float = option(0.3, "times that for the localization networks", least=0)
     schedule: Literal["onecycle", "cosine", "step", "constant"] = option(
         "onecycle", "of the learning rate; step is a tenth after each third"
