@@ -21,8 +21,9 @@ options of each run; this page is written by `python docs/draw/results.py`. The 
 it, with `--cells CELL` and `--seeds N`, as its recipe is today; where recipes have changed since, the options in a
 file, and its epochs here, are those it was measured with ([lab book](log.md)).
 
-Errors are in percent of the test pictures, distorted once with a fixed seed; weights are those with the least
-validation error, and the test pictures were read once, at the end. Means over seeds, which follow in brackets; ✗
+Errors are in percent of the test pictures, distorted with a fixed seed: once, or, where there are fewer than 1,000, a
+few times. Weights are those with the least validation error (with few labels those at the end, as there are none to
+choose by), and the test pictures were read once, at the end. Means over seeds, which follow in brackets; ✗
 marks a mean that misses the published figure. One standard deviation of an error of 0.7 % on 10,000 pictures is 0.08
 %. Minutes are those of training alone; runs on 1 thread shared the machine with other work, those on the H100 with
 about ten others, so that their times are upper bounds, some far too high.

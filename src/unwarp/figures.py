@@ -1,9 +1,12 @@
 """Pictures of what spatial transformers do, as matplotlib figures."""
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -15,6 +18,18 @@ Curves = Mapping[str, Mapping[str, Sequence[tuple[int, float]]]]
 _PER_ROW = 12
 _INCH = 0.95
 _LEARNED, _QUIET = "#e4572e", "#8d99ae"
+_LETTERS = 15
+_OTHER_LETTERS = (
+    "Noto Sans CJK JP",
+    "Noto Sans CJK SC",
+    "Hiragino Sans",
+    "PingFang SC",
+    "Yu Gothic",
+    "Microsoft YaHei",
+    "IPAGothic",
+    "WenQuanYi Zen Hei",
+    "Arial Unicode MS",
+)
 # One for each map of a picture, in order, and again from the first.
 _MAPS = (_LEARNED, "#17a398", "#f3a712", "#7768ae")
 
@@ -73,7 +88,7 @@ def gallery(
     figure, grid = _rows_of_axes(len(inputs), 1 if outlines is None else 1 + outlines.shape[1])
     for index, (upper, *lower) in enumerate(grid):
         show_picture(upper, inputs[index])
-        upper.set_title(_plain(titles[index]), fontsize=7, parse_math=False)
+        upper.set_title(_caption(titles[index]), fontsize=7, **_names())
         if outlines is not None:
             _draw_outlines(upper, outlines[index], inputs.shape[2:], mesh=mesh)
             _show_outputs(lower, outputs[index])
@@ -160,7 +175,7 @@ def mean_pictures(before: np.ndarray, after: np.ndarray | None, classes: Sequenc
     brightest = [max(float(pictures.max()), 1e-6) for pictures in (before, before if after is None else after)]
     for index, (upper, *lower) in enumerate(grid):
         show_picture(upper, before[index] / brightest[0])
-        upper.set_title(_plain(classes[index]), fontsize=8, parse_math=False)
+        upper.set_title(_caption(classes[index]), fontsize=8, **_names())
         if after is not None:
             _show_outputs(lower, after[index] / brightest[1])
     return figure
@@ -203,16 +218,29 @@ def confusion(labels: np.ndarray, predicted: np.ndarray, classes: Sequence[str])
                 if table[row, column]:
                     axes.text(column, row, str(table[row, column]), ha="center", va="center", fontsize=6)
     names = [_plain(name) for name in classes]
-    axes.set_xticks(range(count), names, fontsize=6, rotation=90, parse_math=False)
-    axes.set_yticks(range(count), names, fontsize=6, parse_math=False)
+    axes.set_xticks(range(count), names, fontsize=6, rotation=90, **_names())
+    axes.set_yticks(range(count), names, fontsize=6, **_names())
     axes.set_xlabel("predicted", fontsize=8)
     axes.set_ylabel("true", fontsize=8)
     return figure
 
 
 def _plain(name: str) -> str:
-    """A name from the disk as it can be drawn; formulas in it are not meant (parse_math)."""
+    """A name from the disk as it can be drawn."""
     return name.encode("utf-8", "replace").decode()
+
+
+def _caption(text: str) -> str:
+    """What stands over a picture, its lines cut to its width."""
+    lines = _plain(text).split("\n")
+    return "\n".join(line if len(line) <= _LETTERS else f"{line[: _LETTERS - 1]}…" for line in lines)
+
+
+@cache
+def _names() -> dict[str, Any]:
+    """How names of the user's are drawn: not as formulas, and in a font that has their letters, if there is one."""
+    installed = set(font_manager.get_font_names())
+    return {"parse_math": False, "fontfamily": ["DejaVu Sans", *(font for font in _OTHER_LETTERS if font in installed)]}
 
 
 def poses(learned: np.ndarray, true: np.ndarray) -> Figure:

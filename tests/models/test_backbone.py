@@ -80,7 +80,7 @@ def test_a_network_whose_own_library_is_missing_says_so(monkeypatch: pytest.Monk
     module.make = make
     monkeypatch.setitem(sys.modules, "of_mine", module)
     with pytest.raises(
-        ValueError, match="^backbone: wanted one whose libraries .* 'of_mine:make': No module named 'rare'"
+        ValueError, match="^backbone: wanted one that can be made .* 'of_mine:make': No module named 'rare'"
     ):
         import_backbone("of_mine:make", (3, 8, 8), 5)
 

@@ -168,7 +168,7 @@ def test_a_network_of_ones_own_behind_a_transformer(bars: Path, tmp_path: Path) 
     assert isinstance(load_best(RunFolder.open(run.path, backbone=path), "st-convnet").backbone, Own)
 
 
-@pytest.mark.parametrize("path", ["nowhere", "nowhere:Net", f"{__name__}:Missing", f"{__name__}:wrong"])
+@pytest.mark.parametrize("path", ["nowhere", "nowhere:Net", f"{__name__}:Missing", f"{__name__}:wrong", "os:system"])
 def test_a_backbone_that_is_none_is_refused(path: str) -> None:
     with pytest.raises(ValueError, match="^backbone: wanted"):
         import_backbone(path, (1, 8, 8), 3)

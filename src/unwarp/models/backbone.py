@@ -31,8 +31,10 @@ def import_backbone(path: str, in_shape: Sequence[int], outputs: int) -> nn.Modu
         raise ValueError(f"backbone: wanted one that can be imported, got {path!r}: {error}") from error
     try:
         backbone = make(tuple(in_shape), outputs)
-    except ImportError as error:
-        raise ValueError(f"backbone: wanted one whose libraries are installed, got {path!r}: {error}") from error
+    except (ImportError, TypeError) as error:
+        raise ValueError(
+            f"backbone: wanted one that can be made of a shape and a number, got {path!r}: {error}"
+        ) from error
     if not isinstance(backbone, nn.Module):
         raise ValueError(f"backbone: wanted a torch.nn.Module from {path!r}, got {type(backbone).__name__}")
     backbone.eval()

@@ -4,6 +4,7 @@ import base64
 import csv
 import io
 import re
+import warnings
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -74,7 +75,7 @@ def _model_section(run: RunFolder, model: str) -> dict[str, Any]:
     after = arrays["mean_after"] if straightens else None
     means = figures.mean_pictures(arrays["mean_before"], after, classes)
     if straightens:
-        means.savefig(run.path / "mean_pictures.png", dpi=110)
+        (run.path / "mean_pictures.png").write_bytes(_png(means))
     section["means"] = embed(means, "mean picture of each class")
     for part in ("gallery", "worst"):
         if len(arrays[f"{part}_input"]):
@@ -102,7 +103,7 @@ def gallery_of(arrays: dict[str, np.ndarray], part: str, *, mesh: bool) -> Figur
         pictures["label"], pictures["predicted"], pictures["probability"], strict=True
     ):
         truth, answer = spelled(label, classes), spelled(predicted, classes)
-        titles.append(truth if truth == answer else f"{truth} → {answer} {probability:.0%}")
+        titles.append(truth if truth == answer else f"{truth}\n→ {probability:.0%} {answer}")
     return figures.gallery(pictures["input"], pictures["output"], pictures.get("outline"), titles, mesh=mesh)
 
 
@@ -130,9 +131,16 @@ def _each_transformer(model: str, log: _Log) -> dict[str, _Log]:
 
 def embed(figure: Figure, text: str) -> Markup:
     """The figure as an image element that holds its own data."""
+    return _image(_png(figure), "png", text)
+
+
+def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    return _image(buffer.getvalue(), "png", text)
+    with warnings.catch_warnings():
+        # Letters that no font here has are drawn as boxes; a warning for each helps nobody.
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        figure.savefig(buffer, format="png", dpi=110)
+    return buffer.getvalue()
 
 
 def _image(data: bytes, kind: str, text: str) -> Markup:

@@ -71,6 +71,8 @@ def align_pictures(
     for _, target in jobs:
         if target.resolve() in sources:
             raise ValueError(f"out: wanted a folder where no picture is written over, got {out}, over {target}")
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"out: wanted a folder, got the file {out}")
     model.eval()
     out.mkdir(parents=True, exist_ok=True)
     earlier = _earlier_results(out / _TABLE)

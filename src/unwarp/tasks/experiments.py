@@ -177,7 +177,8 @@ def load_experiment(name: str) -> Experiment:
             if column_name not in row.get("only", table["columns"]):
                 continue
             recipe = recipe_options(column["recipe"]) if "recipe" in column else {}
-            options = {**recipe, **column, **row.get("options", {})}
+            here = row.get("columns", {}).get(column_name, {})
+            options = {**recipe, **column, **row.get("options", {}), **here}
             options.pop("recipe", None)
             published = row.get("published", {}).get(column_name)
             goal = "report" if published is None else row.get("goal", "as good")
