@@ -33,3 +33,9 @@ def test_sums_have_a_class_each() -> None:
     for classes in (("1", "2"), ("a", "b")):
         with pytest.raises(ValueError, match="^addends: wanted classes 0, 1 to add up"):
             sum_classes(classes, 2)
+
+
+@pytest.mark.parametrize("count", [2, 9])
+def test_every_picture_has_one_label(count: int) -> None:
+    with pytest.raises(ValueError, match="^labels: wanted one for each of 4 pictures"):
+        draw_addends(torch.rand(4, 1, 2, 2), torch.zeros(count, dtype=torch.long), 2, generator())

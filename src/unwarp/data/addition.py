@@ -21,9 +21,14 @@ def draw_addends(images: Tensor, labels: Tensor, addends: int, generator: torch.
 
     Returns:
         Pictures `[N, A, C, H, W]`, the first of each row as they came, and the sums `[N]` of their labels.
+
+    Raises:
+        TypeError, ValueError: for what are no pictures, or another number of labels.
     """
     check_image(images, "images")
     check_positive("addends", addends)
+    if labels.shape != images.shape[:1]:
+        raise ValueError(f"labels: wanted one for each of {len(images)} pictures, got {list(labels.shape)}")
     count = len(images)
     others = [torch.randperm(count, generator=generator, device=images.device) for _ in range(addends - 1)]
     rows = torch.stack([torch.arange(count, device=images.device), *others], dim=1)

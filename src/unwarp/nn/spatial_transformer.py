@@ -1,6 +1,7 @@
 """The spatial transformer module (arXiv 1506.02025, section 3)."""
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any, NamedTuple
 
 import torch
@@ -70,6 +71,8 @@ class SpatialTransformer(nn.Module):
             raise TypeError(f"transform: wanted an unwarp.Transform, got {type(transform).__name__}")
         check_choice("mode", mode, MODES)
         beyond = paddings_of(padding, transform.ndim)
+        if not isinstance(fill, Real):
+            raise TypeError(f"fill: wanted a number, got {type(fill).__name__}; `unwarp.warp` takes one for each channel")
         if fill != 0 and "constant" not in beyond:
             raise ValueError(f"fill: wanted padding='constant' with it, got padding {padding!r}")
         check_positive("leash", leash, allow_zero=True)
