@@ -72,7 +72,7 @@ class SpatialTransformer(nn.Module):
         check_choice("mode", mode, MODES)
         beyond = paddings_of(padding, transform.ndim)
         if not isinstance(fill, Real):
-            raise TypeError(f"fill: wanted a number, got {type(fill).__name__}; `unwarp.warp` takes one for each channel")
+            raise TypeError(f"fill: wanted a number, got {type(fill).__name__}; `warp` takes one per channel")
         if fill != 0 and "constant" not in beyond:
             raise ValueError(f"fill: wanted padding='constant' with it, got padding {padding!r}")
         check_positive("leash", leash, allow_zero=True)
