@@ -132,6 +132,14 @@ def test_a_collapsed_transformer_is_reported(bars: Path, tmp_path: Path) -> None
         train(run, QUIET)
 
 
+def test_weights_that_are_no_numbers_end_a_training(bars: Path, tmp_path: Path) -> None:
+    chosen = options(bars, tmp_path, training={"lr": 1e30, "schedule": "constant", "optimizer": "sgd"})
+    run = RunFolder.create(tmp_path / "run", chosen)
+    with pytest.raises(ValueError, match="^lr: wanted one at which weights stay finite"):
+        train(run, QUIET)
+    assert not run.results()
+
+
 def test_early_stopping_stops(bars: Path, tmp_path: Path) -> None:
     run = run_with(bars, tmp_path, training={"epochs": 30, "patience": 1, "lr": 1e-9})
     assert run.results()["st-convnet"]["epochs"] < 30

@@ -74,11 +74,15 @@ class ClassifyTask(L.LightningModule):
         self._of_epoch.setdefault(name, []).append(value.detach())
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Log the means over the epoch's steps after the last."""
-        if self.trainer.is_last_batch:
-            for name, values in self._of_epoch.items():
-                self.log(name, torch.stack(values).mean(), on_step=False, on_epoch=True)
-            self._of_epoch.clear()
+        """Log the means over the epoch's steps after the last. ValueError if the weights are no numbers any more."""
+        if not self.trainer.is_last_batch:
+            return
+        for name, values in self._of_epoch.items():
+            self.log(name, torch.stack(values).mean(), on_step=False, on_epoch=True)
+        self._of_epoch.clear()
+        if not all(parameter.isfinite().all() for parameter in self.model.parameters()):
+            wanted = "lr: wanted one at which weights stay finite, got"
+            raise ValueError(f"{wanted} {self.options.lr}, at which they do not in epoch {self.current_epoch + 1}")
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Log loss, error in percent and the diagnosis of the maps."""
