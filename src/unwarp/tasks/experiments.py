@@ -1,7 +1,8 @@
 """Published tables, cell by cell: what each cell trains, what was published for it, and what was measured.
 
 A table is a YAML file in `recipes/experiments/`; a measurement is a small JSON file,
-`RESULTS/EXPERIMENT/ROW.COLUMN.SEED.json`, written when its training has ended.
+`RESULTS/EXPERIMENT/ROW.COLUMN.SEED.json`, written when its training has ended. The options of a cell are those of its
+column's recipe, of the column, of the row, and of the row in that column (`columns`); the last that names one decides.
 """
 
 import json
