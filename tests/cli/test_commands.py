@@ -272,6 +272,9 @@ def test_align_writes_over_its_own_results_and_nothing_else(
     for _ in range(2):
         assert run(capsys, "align", trained, photos, "--out", out)[0] == 0
     table = (out / "transforms.csv").read_bytes()
+    (out / "transforms.csv").unlink()  # as if it had been interrupted before its end
+    assert run(capsys, "align", trained, photos, "--out", out)[0] == 0
+    assert (out / "transforms.csv").read_bytes() == table
     (tmp_path / "broken.png").write_bytes(b"no picture")
     assert run(capsys, "align", trained, tmp_path / "broken.png", "--out", out)[0] == 2
     assert (out / "transforms.csv").read_bytes() == table

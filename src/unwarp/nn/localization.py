@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from unwarp.checks import check_positive, check_size, check_tensor
 from unwarp.coordinates import identity_grid, without_autocast
 from unwarp.nn.spatial_transformer import SpatialTransformer
-from unwarp.transforms import Transform
+from unwarp.transforms import Transform, check_transform
 
 # Convolution, batch normalisation, max-pooling and average pooling by the number of spatial dimensions.
 LAYERS: dict[int, tuple[Any, Any, Any, Any]] = {
@@ -50,7 +50,7 @@ class Localization(nn.Module):
     ) -> None:
         super().__init__()
         check_positive("perturbation", perturbation, allow_zero=True)
-        _check_transform(transform)
+        check_transform(transform)
         start = transform.identity if start is None else start
         check_tensor("start", start)
         if start.ndim not in (1, 2) or start.shape[-1] != transform.num_params or 0 in start.shape:
@@ -110,13 +110,8 @@ class CentroidLocalization(nn.Module):
         return (weights.unsqueeze(-1) * places).flatten(1, -2).sum(1)
 
 
-def _check_transform(transform: Transform) -> None:
-    if not isinstance(transform, Transform):
-        raise TypeError(f"transform: wanted an unwarp.Transform, got {transform!r}")
-
-
 def _check_images(in_shape: Sequence[int], transform: Transform) -> None:
-    _check_transform(transform)
+    check_transform(transform)
     check_size(in_shape, transform.ndim + 1, "in_shape")
 
 

@@ -11,7 +11,7 @@ from unwarp.checks import check_choice, check_image, check_positive, check_size
 from unwarp.maps import LinearMap, Map
 from unwarp.maps.chain import compose
 from unwarp.sampling import MODES, paddings_of
-from unwarp.transforms import Affine, Transform
+from unwarp.transforms import Affine, Transform, check_transform
 from unwarp.warping import warp
 
 _LEASH_POINTS = 5
@@ -67,8 +67,7 @@ class SpatialTransformer(nn.Module):
         jitter: float = 0.0,
     ) -> None:
         super().__init__()
-        if not isinstance(transform, Transform):
-            raise TypeError(f"transform: wanted an unwarp.Transform, got {type(transform).__name__}")
+        check_transform(transform)
         check_choice("mode", mode, MODES)
         beyond = paddings_of(padding, transform.ndim)
         if not isinstance(fill, Real):

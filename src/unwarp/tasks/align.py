@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from rich.progress import track
 from torch import Tensor
 
@@ -22,6 +23,8 @@ from unwarp.tasks.files import replacing
 from unwarp.warping import warp
 
 _TABLE = "transforms.csv"
+# Stands in every picture that is written, which a later call may therefore write over.
+_SOFTWARE = "unwarp align"
 _OUTLINE = (32, 32)
 
 
@@ -75,7 +78,8 @@ def align_pictures(
         raise ValueError(f"out: wanted a folder, got the file {out}")
     model.eval()
     out.mkdir(parents=True, exist_ok=True)
-    earlier = _earlier_results(out / _TABLE)
+    signed = PngInfo()
+    signed.add_text("Software", _SOFTWARE)
     left_out = 0
     with (
         replacing(out / _TABLE) as partial,
@@ -96,9 +100,9 @@ def align_pictures(
             results = _align_one(model, picture, small, classes)
             for index, (row, straight) in enumerate(results, start=1):
                 output = target if len(results) == 1 else target.with_stem(f"{target.stem}-{index}")
-                if output.exists() and output.relative_to(out).as_posix() not in earlier:
+                if output.exists() and not _is_ours(output):
                     raise ValueError(f"out: wanted a folder where nothing of others is written over, got {output}")
-                Image.fromarray(straight.permute(1, 2, 0).squeeze(-1).numpy()).save(output)
+                Image.fromarray(straight.permute(1, 2, 0).squeeze(-1).numpy()).save(output, pnginfo=signed)
                 row = {"file": str(source), "output": output.relative_to(out).as_posix()} | row
                 if table is None:
                     table = csv.DictWriter(file, row)
@@ -109,12 +113,13 @@ def align_pictures(
     return left_out
 
 
-def _earlier_results(table: Path) -> set[str | None]:
-    """What an earlier call has written, which a later one may write over."""
-    if not table.is_file():
-        return set()
-    with table.open(newline="", encoding="utf-8", errors="surrogateescape") as lines:
-        return {row.get("output") for row in csv.DictReader(lines)}
+def _is_ours(file: Path) -> bool:
+    """Whether an earlier call, perhaps one that was interrupted, wrote that picture."""
+    try:
+        with Image.open(file) as picture:
+            return picture.info.get("Software") == _SOFTWARE
+    except OSError:
+        return False
 
 
 def _align_one(

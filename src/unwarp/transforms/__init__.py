@@ -1,6 +1,6 @@
 """What the numbers theta mean: families of maps."""
 
-from unwarp.transforms.base import Transform
+from unwarp.transforms.base import Transform, check_transform
 from unwarp.transforms.bounded import Bounded
 from unwarp.transforms.linear import Affine, Attention, Projective, Rotation, Similarity, Translation
 from unwarp.transforms.thin_plate import ThinPlateSpline
@@ -15,4 +15,5 @@ __all__ = [
     "ThinPlateSpline",
     "Transform",
     "Translation",
+    "check_transform",
 ]

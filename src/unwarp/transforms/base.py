@@ -1,6 +1,7 @@
 """What every transform can do."""
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -61,3 +62,9 @@ class Transform(nn.Module, ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(ndim={self.ndim})"
+
+
+def check_transform(value: Any) -> None:
+    """Raise TypeError unless the argument `transform` is one, and not the class of one."""
+    if not isinstance(value, Transform):
+        raise TypeError(f"transform: wanted an unwarp.Transform, got {value!r}")

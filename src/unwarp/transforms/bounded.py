@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from unwarp.maps import Map
-from unwarp.transforms.base import Transform
+from unwarp.transforms.base import Transform, check_transform
 
 # Of the logarithm of a scale: that of 10^13, which squares and products survive in single precision.
 _FARTHEST = 30.0
@@ -43,8 +43,7 @@ class Bounded(Transform):
         perspective: float | None = None,
         offset: float | None = None,
     ) -> None:
-        if not isinstance(transform, Transform):
-            raise TypeError(f"transform: wanted an unwarp.Transform, got {type(transform).__name__}")
+        check_transform(transform)
         super().__init__(transform.ndim, transform.kinds)
         self.transform = transform
         reach: dict[str, tuple[float, float]] = {}
