@@ -26,6 +26,14 @@ def check_tensor(name: str, value: Any) -> None:
         raise TypeError(f"{name}: wanted a dense tensor, got {value.layout}; convert it with .to_dense()")
 
 
+def check_ndim(ndim: Any, choices: Sequence[int] = (1, 2, 3)) -> None:
+    """Raise TypeError or ValueError unless `ndim` is an integer of `choices`."""
+    if isinstance(ndim, bool) or not isinstance(ndim, int):
+        raise TypeError(f"ndim: wanted an integer, got {type(ndim).__name__}")
+    if ndim not in choices:
+        raise ValueError(f"ndim: wanted one of {', '.join(map(str, choices))}; got {ndim}")
+
+
 def check_image(image: Any, name: str = "image") -> None:
     """Raise unless `image` is `[N, C, *in]` with 1 to 3 spatial axes, none empty, of a dtype that can be sampled."""
     check_tensor(name, image)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tests.conftest import TRANSFORMS_2D, random_points, random_theta
 from unwarp.coordinates import identity_grid
-from unwarp.maps import ChainMap, LinearMap, Map, compose
+from unwarp.maps import ChainMap, LinearMap, Map, SplineMap, compose
 from unwarp.transforms import Affine, Projective, Rotation, ThinPlateSpline, Transform, Translation
 
 MAPS = [
@@ -235,3 +235,23 @@ def test_every_batch_axis_stays() -> None:
     chosen = LinearMap(matrix)[1, -1]
     assert chosen.batch == (1, 1)
     assert torch.equal(chosen.matrix, matrix[1:, 2:])
+
+
+@pytest.mark.parametrize(
+    ("shapes", "named"),
+    [
+        (((6, 2), (1, 5, 2), (1, 3, 2)), "weights"),
+        (((6, 2), (6, 2), (3, 2)), "weights"),
+        (((6, 2), (1, 6, 2), (1, 2, 2)), "affine"),
+        (((6, 2), (2, 6, 2), (1, 3, 2)), "affine"),
+        (((6, 4), (1, 6, 4), (1, 5, 4)), "control"),
+    ],
+)
+def test_coefficients_that_make_no_spline_are_refused(shapes: tuple[tuple[int, ...], ...], named: str) -> None:
+    with pytest.raises(ValueError, match=f"^{named}: wanted"):
+        SplineMap(*(torch.zeros(shape) for shape in shapes))
+
+
+def test_chains_of_maps_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ValueError, match="^a @ b: wanted"):
+        ChainMap(LinearMap(torch.eye(3).unsqueeze(0)), LinearMap(torch.eye(4).unsqueeze(0)))

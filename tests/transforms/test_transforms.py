@@ -201,6 +201,9 @@ def test_theta_that_does_not_fit_is_refused(theta: torch.Tensor, error: type) ->
     ("make", "named"),
     [
         (lambda: Affine(4), "ndim"),
+        (lambda: Affine(2.0), "ndim"),  # pyright: ignore[reportArgumentType]
+        (lambda: Translation(True), "ndim"),
+        (lambda: Attention("2"), "ndim"),  # pyright: ignore[reportArgumentType]
         (lambda: Rotation(1), "ndim"),
         (lambda: Similarity(1), "ndim"),
         (lambda: ThinPlateSpline((1, 4)), "control"),

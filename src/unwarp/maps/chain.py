@@ -12,9 +12,14 @@ from unwarp.maps.linear import LinearMap
 
 
 class ChainMap(Map):
-    """`outer(inner(points))` for maps that do not merge into one of their own kind."""
+    """`outer(inner(points))` for maps that do not merge into one of their own kind.
+
+    Raises:
+        TypeError, ValueError: if they do not fit together.
+    """
 
     def __init__(self, outer: Map, inner: Map) -> None:
+        _check_sides(outer, inner)
         self.outer, self.inner = outer, inner
 
     @property
@@ -70,6 +75,13 @@ def compose(outer: Map, inner: Map) -> Map:
     Raises:
         TypeError, ValueError: if they do not fit together.
     """
+    _check_sides(outer, inner)
+    if isinstance(outer, LinearMap) and isinstance(inner, LinearMap):
+        return outer.after(inner)
+    return ChainMap(outer, inner)
+
+
+def _check_sides(outer: Any, inner: Any) -> None:
     for side in (outer, inner):
         if not isinstance(side, Map):
             raise TypeError(f"a @ b: wanted a Map on both sides, got {type(side).__name__}")
@@ -79,6 +91,3 @@ def compose(outer: Map, inner: Map) -> Map:
             f"a @ b: wanted maps of the same dimension and batches that fit, got {outer.ndim}-D {outer.batch} and "
             f"{inner.ndim}-D {inner.batch}"
         )
-    if isinstance(outer, LinearMap) and isinstance(inner, LinearMap):
-        return outer.after(inner)
-    return ChainMap(outer, inner)

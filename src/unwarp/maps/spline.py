@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unwarp.checks import check_points, check_size
+from unwarp.checks import check_coordinates, check_points, check_size
 from unwarp.coordinates import matmul
 from unwarp.maps.base import Map
 
@@ -29,11 +29,24 @@ class SplineMap(Map):
         affine: `[*batch, D+1, D]`, first the constant, then a row for each coordinate.
         fixed: the control points as numbers, where they have no gradient. What a grid needs of them is then computed
             once per size, and kept for the last sizes.
+
+    Raises:
+        TypeError, ValueError: for tensors that are not of these forms.
     """
 
     def __init__(
         self, control: Tensor, weights: Tensor, affine: Tensor, fixed: tuple[tuple[float, ...], ...] | None = None
     ) -> None:
+        for name, tensor in (("control", control), ("weights", weights), ("affine", affine)):
+            check_coordinates(name, tensor)
+        if control.ndim != 2 or not 1 <= control.shape[1] <= 3:
+            raise ValueError(f"control: wanted [L, D] with D from 1 to 3, got {list(control.shape)}")
+        count, ndim = control.shape
+        if weights.ndim not in (3, 4) or weights.shape[-2:] != (count, ndim):
+            raise ValueError(f"weights: wanted [N, {count}, {ndim}] (or with K after N), got {list(weights.shape)}")
+        if affine.shape != (*weights.shape[:-2], ndim + 1, ndim):
+            wanted = [*weights.shape[:-2], ndim + 1, ndim]
+            raise ValueError(f"affine: wanted {wanted} beside these weights, got {list(affine.shape)}")
         self.control, self.weights, self.affine, self.fixed = control, weights, affine, fixed
 
     @property

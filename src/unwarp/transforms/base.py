@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unwarp.checks import check_theta
+from unwarp.checks import check_ndim, check_theta
 from unwarp.coordinates import without_autocast
 from unwarp.maps import Map
 
@@ -27,8 +27,7 @@ class Transform(nn.Module, ABC):
 
     def __init__(self, ndim: int, kinds: tuple[str, ...]) -> None:
         super().__init__()
-        if ndim not in (1, 2, 3):
-            raise ValueError(f"ndim: wanted 1, 2 or 3, got {ndim}")
+        check_ndim(ndim)
         self.ndim = ndim
         self.kinds = kinds
 

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from unwarp.checks import check_ndim
 from unwarp.coordinates import product
 from unwarp.maps import LinearMap, Map
 from unwarp.transforms.base import Transform
@@ -12,6 +13,7 @@ class Translation(Transform):
     """Theta `[N, D]`: the shift (x, y, z), in half extents of the picture; identity 0."""
 
     def __init__(self, ndim: int = 2) -> None:
+        check_ndim(ndim)
         super().__init__(ndim, ("translation",) * ndim)
 
     def _to_map(self, theta: Tensor) -> Map:
@@ -26,6 +28,7 @@ class Attention(Transform):
     """
 
     def __init__(self, ndim: int = 2) -> None:
+        check_ndim(ndim)
         super().__init__(ndim, ("scale",) + ("translation",) * ndim)
 
     def _to_map(self, theta: Tensor) -> Map:
@@ -37,8 +40,7 @@ class Rotation(Transform):
     """Theta `[N, D (D-1) / 2]`: in 2-D the angle in radians, from the x to the y axis; in 3-D the rotation vector."""
 
     def __init__(self, ndim: int = 2) -> None:
-        if ndim not in (2, 3):
-            raise ValueError(f"ndim: wanted 2 or 3 for Rotation, got {ndim}")
+        check_ndim(ndim, (2, 3))
         super().__init__(ndim, ("angle",) * (ndim * (ndim - 1) // 2))
 
     def _to_map(self, theta: Tensor) -> Map:
@@ -51,8 +53,7 @@ class Similarity(Transform):
     """Theta `[N, 1 + D (D-1) / 2 + D]`: isotropic scale, rotation as in `Rotation`, shift; identity (1, 0, ...)."""
 
     def __init__(self, ndim: int = 2) -> None:
-        if ndim not in (2, 3):
-            raise ValueError(f"ndim: wanted 2 or 3 for Similarity, got {ndim}")
+        check_ndim(ndim, (2, 3))
         self._angles = ndim * (ndim - 1) // 2
         super().__init__(ndim, ("scale",) + ("angle",) * self._angles + ("translation",) * ndim)
 
@@ -123,6 +124,7 @@ def _sine_ratio(squared: Tensor) -> Tensor:
 
 
 def _affine_kinds(ndim: int) -> tuple[str, ...]:
+    check_ndim(ndim)
     pairs = ndim * (ndim - 1) // 2
     return ("scale",) * ndim + ("angle",) * pairs + ("shear",) * pairs + ("translation",) * ndim
 
