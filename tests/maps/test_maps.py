@@ -249,7 +249,8 @@ def test_every_batch_axis_stays() -> None:
 )
 def test_coefficients_that_make_no_spline_are_refused(shapes: tuple[tuple[int, ...], ...], named: str) -> None:
     with pytest.raises(ValueError, match=f"^{named}: wanted"):
-        SplineMap(*(torch.zeros(shape) for shape in shapes))
+        control, weights, affine = map(torch.zeros, shapes)
+        SplineMap(control, weights, affine)
 
 
 def test_chains_of_maps_that_do_not_fit_are_refused() -> None:
