@@ -248,8 +248,8 @@ def test_every_batch_axis_stays() -> None:
     ],
 )
 def test_coefficients_that_make_no_spline_are_refused(shapes: tuple[tuple[int, ...], ...], named: str) -> None:
+    control, weights, affine = map(torch.zeros, shapes)
     with pytest.raises(ValueError, match=f"^{named}: wanted"):
-        control, weights, affine = map(torch.zeros, shapes)
         SplineMap(control, weights, affine)
 
 
