@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 _WIDEST = 4096
-# Within the paper's 32 to 64. A first layer of one or two channels has much work and few parameters, and a CPU needs half
-# the time for one whose filters fill whole vectors of 16.
+# Within the paper's 32 to 64. A first layer has much work and few parameters, and a CPU needs half the time for one
+# whose filters fill whole vectors of 16.
 _FIRST = 48
 
 
