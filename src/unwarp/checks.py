@@ -1,7 +1,7 @@
 """The door: bad input becomes one clear error that names the argument, what it got and what it wants."""
 
 from collections.abc import Iterable, Sequence
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 import torch
@@ -90,6 +90,22 @@ def check_matrix(matrix: Any) -> None:
     rows, columns = (matrix.shape[-2], matrix.shape[-1]) if matrix.ndim in (3, 4) else (0, 0)
     if not 2 <= columns <= 4 or rows not in (columns - 1, columns):
         raise ValueError(f"matrix: wanted [N, D, D+1] or [N, D+1, D+1], got {list(matrix.shape)}")
+
+
+def check_count(name: str, value: Any, least: int = 1) -> None:
+    """Raise TypeError or ValueError unless `value` is an integer of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name}: wanted an integer, got {value!r}")
+    if value < least:
+        raise ValueError(f"{name}: wanted at least {least}, got {value}")
+
+
+def check_counts(name: str, values: Any) -> None:
+    """Raise TypeError or ValueError unless `values` is a sequence of integers of at least 1."""
+    if not isinstance(values, Sequence) or isinstance(values, str):
+        raise TypeError(f"{name}: wanted a tuple of integers, got {values!r}")
+    for value in values:
+        check_count(name, value)
 
 
 def check_positive(name: str, value: float, *, allow_zero: bool = False) -> None:

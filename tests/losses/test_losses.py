@@ -160,3 +160,25 @@ def test_consistency_with_a_map_that_cannot_be_inverted_says_so() -> None:
     known = Affine()(Affine().identity.double().unsqueeze(0))
     with pytest.raises(ValueError, match="^pull: wanted a map that can be inverted"):
         losses.transformation_consistency(flat, known, known, SIZE)
+
+
+def test_consistency_takes_maps_of_either_precision_and_names_what_does_not_fit() -> None:
+    theta = random_theta(ThinPlateSpline(), 2, 0.1)
+    spline, known = ThinPlateSpline()(theta.float()), Affine()(Affine().identity.double().expand(2, -1))
+    assert losses.transformation_consistency(spline, spline, known, SIZE) < 1e-6
+    three = ThinPlateSpline()(random_theta(ThinPlateSpline(), 3, 0.1))
+    with pytest.raises(ValueError, match="^pull_of_warped: wanted maps that fit"):
+        losses.transformation_consistency(spline, three, Affine()(Affine().identity.unsqueeze(0)), SIZE)
+    with pytest.raises(TypeError, match="^known: wanted an unwarp.Map"):
+        losses.transformation_consistency(spline, spline, theta, SIZE)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(TypeError, match="^backward: wanted an unwarp.Map"):
+        losses.inverse_consistency(spline, theta, SIZE)  # pyright: ignore[reportArgumentType]
+
+
+def test_learned_control_points_at_pixel_centres_have_tame_gradients() -> None:
+    transform = ThinPlateSpline((3, 3, 3), learned=True)
+    pull = transform(0.1 * torch.randn(1, transform.num_params))
+    losses.shrinkage(pull, (3, 3, 3), 1.5).backward()
+    # At 3 pixels a centre is a control point, at 4 none is.
+    assert transform.control.grad is not None
+    assert transform.control.grad.abs().max() < 100

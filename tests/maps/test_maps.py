@@ -256,3 +256,21 @@ def test_coefficients_that_make_no_spline_are_refused(shapes: tuple[tuple[int, .
 def test_chains_of_maps_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="^a @ b: wanted"):
         ChainMap(LinearMap(torch.eye(3).unsqueeze(0)), LinearMap(torch.eye(4).unsqueeze(0)))
+
+
+def test_learned_control_points_are_cut_off_with_the_rest() -> None:
+    transform = ThinPlateSpline((3, 3), learned=True)
+    pull = transform(torch.zeros(2, 18))
+    moved = pull @ Affine()(Affine().identity.expand(2, -1))
+    assert pull.grid((4, 4)).requires_grad
+    assert not pull.detach().grid((4, 4)).requires_grad
+    assert not moved.detach().grid((4, 4)).requires_grad
+
+
+def test_jacobians_behind_the_horizon_are_those_of_the_map() -> None:
+    pull = Projective()(torch.tensor([[1.0, 0.2, 0, 0.1, 1, 0, -3, 0.5]], dtype=torch.float64))
+    points = torch.tensor([[[0.9, 0.1], [0.1, 0.3]]], dtype=torch.float64)
+    assert (points[..., 0] * -3 + points[..., 1] * 0.5 + 1).sign().flatten().tolist() == [-1, 1]
+    ahead = torch.func.jacrev(lambda p: pull(p).sum((0, 1)))(points)[:, 0, 1]
+    torch.testing.assert_close(pull.jacobian(points)[0, 1], ahead)
+    assert pull.jacobian(points)[0, 0].isfinite().all()

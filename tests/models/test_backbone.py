@@ -1,5 +1,5 @@
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -64,7 +64,7 @@ def test_grey_pictures_are_shown_in_the_mean_of_the_colours() -> None:
 
 
 def test_what_timm_has_not_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ValueError, match="^backbone: wanted a network of timm and its weights, got 'nothing'"):
+    with pytest.raises(ValueError, match="^backbone: .*wanted a network of timm and its weights, got 'nothing'"):
         import_backbone("timm:nothing", (3, 8, 8), 5)
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(ValueError, match="^backbone: wanted one that can be imported, got 'timm:resnet50'"):
@@ -102,3 +102,18 @@ def test_crops_are_placed_by_the_features_of_such_a_network(parallel: str, netwo
     assert logits.shape == (2, 7)
     logits.square().sum().backward()
     assert localization.head.weight.grad is not None
+
+
+@pytest.mark.parametrize("result", [lambda images: (images, images), lambda images: images @ torch.zeros(3, 3)])
+def test_a_network_that_makes_nothing_of_such_images_is_refused(
+    result: Callable[[torch.Tensor], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Network(nn.Module):
+        def forward(self, images: torch.Tensor) -> Any:
+            return result(images)
+
+    module: Any = ModuleType("of_mine")
+    module.make = lambda in_shape, outputs: Network()
+    monkeypatch.setitem(sys.modules, "of_mine", module)
+    with pytest.raises(ValueError, match="^backbone: wanted"):
+        import_backbone("of_mine:make", (3, 8, 8), 5)

@@ -208,3 +208,44 @@ def test_what_a_probabilistic_model_says_of_a_picture_does_not_depend_on_the_oth
     model = build_model("pst-convnet", (1, 16, 16), 10).eval()
     images = torch.rand(4, 1, 16, 16)
     torch.testing.assert_close(model(images), torch.cat([model(image.unsqueeze(0)) for image in images]))
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_bounds_keep_the_horizon_outside(ndim: int) -> None:
+    transform = build_transform("projective", ndim, bounded=True)
+    theta = torch.zeros(1, transform.num_params)
+    theta[:, -ndim:] = -100.0
+    assert transform(theta).grid((5,) * ndim).abs().max() < 20
+
+
+@pytest.mark.parametrize("name", ["fcn", "cnn", "convnet", "st-cnn"])
+def test_dropout_and_what_a_transformer_is_told_reach_it(name: str) -> None:
+    model = build_model(name, (1, 40, 40), 10, dropout=0.3, leash=0.7, jitter=0.2)
+    assert [layer.p for layer in model.modules() if isinstance(layer, nn.Dropout)] == [0.3]
+    told = [(m.leash, m.jitter) for m in model.modules() if isinstance(m, SpatialTransformer)]
+    assert told == ([(0.7, 0.2)] if name == "st-cnn" else [])
+
+
+def test_networks_of_crops_share_the_parameters() -> None:
+    model = build_model("4st-fcn", (1, 42, 42), 10, parallel="crops", crop=(20, 20))
+    assert 0.9 * 400_000 <= parameters(model) <= 400_000
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ({"num_transformers": 0}, "transformers"),
+        ({"passes": 0}, "passes"),
+        ({"passes": 1.5}, "passes"),
+        ({"steps": 0}, "steps"),
+        ({"samples": 0}, "samples"),
+        ({"crop": (0, 5)}, "crop"),
+        ({"projection": "mean"}, "projection"),
+        ({"in_shape": (28, 28)}, "in_shape"),
+        ({"in_shape": 28}, "in_shape"),
+    ],
+)
+def test_models_of_impossible_numbers_are_refused(words: dict[str, Any], named: str) -> None:
+    how = {"in_shape": (1, 28, 28), "num_classes": 3} | words
+    with pytest.raises((TypeError, ValueError), match=f"^{named}: wanted"):
+        build_model("st-convnet", **how)

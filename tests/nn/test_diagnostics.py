@@ -12,6 +12,7 @@ from unwarp.nn import (
     SpatialTransformer,
     convolutional,
     diagnose,
+    mean_rotation,
     warn_if_collapsed,
     watch,
 )
@@ -25,6 +26,16 @@ def test_reads_scale_and_rotation_of_similarities() -> None:
     torch.testing.assert_close(found.scale, theta[:, 0])
     torch.testing.assert_close(found.rotation, theta[:, 1])
     assert (found.folds == 0).all()
+
+
+def test_the_mean_rotation_is_in_pixels_however_wide_the_picture_is() -> None:
+    angles = torch.tensor([[0.5, 0.3], [-2.0, 1.0]])
+    size = (20, 60)
+    rotations = torch.stack([angles.cos(), -angles.sin(), angles.sin(), angles.cos()], -1).unflatten(-1, (2, 2))
+    extent = torch.tensor([60.0, 20.0])
+    pull = LinearMap(torch.cat([rotations * extent / extent[:, None], torch.zeros(2, 2, 2, 1)], -1))
+    torch.testing.assert_close(mean_rotation(pull, size), angles)
+    assert (diagnose(pull, size).rotation - angles).abs().min() > 0.05
 
 
 def test_counts_what_is_outside() -> None:
@@ -49,8 +60,9 @@ def test_an_affine_map_in_one_dimension_has_a_scale() -> None:
 
 
 @pytest.mark.parametrize("theta", [[0.5, 4.0, 0.0], [1e-8, 0.1, 0.1]], ids=["outside", "shrunk to a point"])
-def test_warns_of_a_collapse(theta: list[float]) -> None:
-    image = torch.rand(3, 1, 8, 8)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_warns_of_a_collapse(theta: list[float], channels: int) -> None:
+    image = torch.rand(3, channels, 8, 8)
     pull = Attention()(torch.tensor([theta] * 3))
     with pytest.warns(CollapseWarning, match="collapsed"):
         assert warn_if_collapsed(image, warp(image, pull), diagnose(pull, (8, 8)))
@@ -94,3 +106,16 @@ def test_a_probabilistic_transformer_can_be_watched() -> None:
         network.eval()(torch.rand(2, 1, 16, 16))
     ((pull,),) = maps.values()
     assert pull.batch == (2,)
+
+
+def test_what_is_watched_is_cut_off_from_learned_control_points_too() -> None:
+    transform = ThinPlateSpline((3, 3), learned=True)
+    module = SpatialTransformer(convolutional((1, 12, 12), transform), transform)
+    with watch(module) as maps:
+        module(torch.rand(2, 1, 12, 12))
+    assert not maps[""][0].grid((3, 3)).requires_grad
+
+
+def test_the_mean_of_rotations_to_both_sides_is_that_of_how_much_is_turned() -> None:
+    theta = torch.tensor([[1.0, 0.4, 0.0, 0.0], [1.0, -0.4, 0.0, 0.0]])
+    assert diagnose(Similarity()(theta), (4, 4)).means()["rotation"].item() == pytest.approx(0.4)

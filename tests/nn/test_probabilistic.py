@@ -14,6 +14,7 @@ from unwarp.nn import (
     average_predictions,
     convolutional,
     parameter_groups,
+    recurrent,
     tiles,
 )
 from unwarp.transforms import Transform
@@ -150,3 +151,35 @@ def test_several_maps_of_an_image_have_no_distribution() -> None:
 def test_what_is_no_set_of_draws_is_not_averaged(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="^logits: wanted"):
         average_predictions(torch.zeros(shape))
+
+
+def test_several_features_of_an_image_have_no_distribution_either() -> None:
+    localization = ProbabilisticLocalization(recurrent((1, 40, 40), Affine(), steps=3))
+    with pytest.raises(ValueError, match="^localization: wanted one map of each image"):
+        localization(torch.rand(1, 1, 40, 40))
+    with pytest.raises(TypeError, match="^localization: wanted an unwarp.nn.Localization"):
+        ProbabilisticLocalization(torch.nn.Flatten())  # pyright: ignore[reportArgumentType]
+
+
+def test_a_distribution_is_in_full_precision_under_autocast() -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        found = ProbabilisticLocalization(convolutional((1, 16, 16), Affine())).predict(torch.rand(2, 1, 16, 16))
+    assert found.mean.dtype == found.spread.dtype == torch.float32
+
+
+def test_weight_decay_leaves_the_first_spread_alone() -> None:
+    network = ProbabilisticLocalization(convolutional((1, 16, 16), Affine()), spread=0.1)
+    optimizer = torch.optim.AdamW(parameter_groups(network, lr=0.1), weight_decay=0.5)
+    for parameter in network.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    for _ in range(20):
+        optimizer.step()
+    torch.testing.assert_close(network.log_spread.bias.exp(), torch.full((6,), 0.1))
+
+
+def test_a_precision_of_zero_has_finite_derivatives(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "randn", lambda *shape, **_: torch.zeros(*shape))
+    spread = torch.ones(2, 3, requires_grad=True)
+    ThetaDistribution(torch.zeros(2, 3), spread, 1).draw(4).sum().backward()
+    assert spread.grad is not None
+    assert spread.grad.isfinite().all()

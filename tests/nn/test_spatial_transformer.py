@@ -162,6 +162,7 @@ def test_state_dict_round_trip() -> None:
         ({"padding": ("zeros",)}, "padding"),
         ({"fill": 0.5}, "fill"),
         ({"leash": -1}, "leash"),
+        ({"padding": "constant", "fill": float("nan")}, "fill"),
         ({"size": (3,)}, "size"),
         ({"padding": "constant", "fill": torch.tensor([1.0, 2.0])}, "fill"),
     ],
@@ -251,3 +252,65 @@ def test_localization_networks_of_other_images_are_refused(
 ) -> None:
     with pytest.raises((TypeError, ValueError), match=f"^{named}: wanted"):
         make(in_shape, transform)
+
+
+def test_the_leash_pulls_by_its_weight() -> None:
+    pulls = []
+    for leash in (1.0, 3.0):
+        localization = Fixed([0.5, 3.0, -2.5])
+        SpatialTransformer(localization, Attention(), (6, 6), leash=leash)(torch.rand(2, 1, 12, 12)).sum().backward()
+        pulls.append(localization.theta.grad)
+    torch.testing.assert_close(pulls[1], 3 * pulls[0])
+
+
+def test_jitter_turns_shears_and_scales_as_much_as_it_shifts() -> None:
+    transform = Affine()
+    module = SpatialTransformer(Fixed(transform.identity.tolist()), transform, (4, 4), jitter=0.1)
+    pull = module.locate(torch.rand(2000, 1, 8, 8))[1]
+    assert isinstance(pull, LinearMap)
+    linear = pull.matrix[..., :2].detach()
+    angle = torch.atan2(linear[:, 1, 0], linear[:, 0, 0])
+    first, volume = linear[:, :, 0].norm(dim=-1), torch.linalg.det(linear)
+    for part in (angle, first.log(), (volume / first).log()):
+        assert part.mean().abs() < 0.02
+        assert 0.09 < part.std() < 0.11
+    shear = (linear[:, :, 0] * linear[:, :, 1]).sum(-1) / volume
+    assert 0.08 < shear.std() < 0.12
+
+
+def test_learned_control_points_learn_slowly_and_keep_their_places() -> None:
+    transform = ThinPlateSpline((3, 3), learned=True)
+    model = nn.Sequential(SpatialTransformer(convolutional((1, 8, 8), transform), transform), nn.Conv2d(1, 1, 3))
+    rest, _, start = parameter_groups(model, lr=1.0, localization_factor=0.1)
+    assert len(rest["params"]) == 2
+    assert any(parameter is transform.control for parameter in start["params"])
+    assert (start["lr"], start["weight_decay"]) == (0.1, 0)
+
+
+def test_a_centroid_is_in_full_precision_under_autocast() -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        assert centroid((1, 16, 16))(torch.rand(2, 1, 16, 16)).dtype == torch.float32
+
+
+def test_an_empty_batch_of_splines_goes_through_windows_and_jitter() -> None:
+    transform = ThinPlateSpline()
+    module = SpatialTransformer(convolutional((1, 8, 8), transform), transform, window=0.5, jitter=0.1)
+    assert module(torch.zeros(0, 1, 8, 8)).shape == (0, 1, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("make", "named"),
+    [
+        (lambda: convolutional((1, 8, 8), Affine(), hidden=0), "hidden"),
+        (lambda: convolutional((1, 8, 8), Affine(), channels=(4, 0)), "channels"),
+        (lambda: convolutional((1, 8, 8), Affine(), kernel=-1), "kernel"),
+        (lambda: fully_connected((1, 8, 8), Affine(), hidden=(0,)), "hidden"),
+        (lambda: fully_connected((1, 8, 8), Affine(), hidden=32), "hidden"),  # pyright: ignore[reportArgumentType]
+        (lambda: Localization(nn.Flatten(), 0, Affine()), "num_features"),
+        (lambda: centroid((1, 8, 8), channels=()), "channels"),
+        (lambda: SpatialTransformer("x", Affine()), "localization"),  # pyright: ignore[reportArgumentType]
+    ],
+)
+def test_networks_that_would_see_nothing_are_refused(make: Callable[[], object], named: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=f"^{named}: wanted"):
+        make()

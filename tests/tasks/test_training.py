@@ -185,8 +185,9 @@ def test_a_backbone_that_is_none_is_refused(path: str) -> None:
 def test_options_that_are_none_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="^options: wanted known names"):
         Options.of({"epochz": 3})
-    with pytest.raises(ValueError, match="^bending: wanted one transformer with transform=tps"):
-        Options.of({"bending": 0.1, "transform": "affine"})
+    for beside in ({"transform": "affine"}, {"jitter": 0.1}, {"passes": 2}, {"window": 0.5}, {"transformers": 2}):
+        with pytest.raises(ValueError, match="^bending: wanted it with transform=tps"):
+            Options.of({"bending": 0.1, "transform": "tps"} | beside)
     with pytest.raises(ValueError, match="^consistency: wanted jitter=0"):
         Options.of({"consistency": 0.1, "jitter": 0.1})
     with pytest.raises(ValueError, match="^label_smoothing: wanted .* at most 1"):

@@ -217,6 +217,10 @@ def test_theta_that_does_not_fit_is_refused(theta: torch.Tensor, error: type) ->
         (lambda: Bounded(Translation(), scale=(0.5, 2)), "scale"),
         (lambda: Bounded(Affine(), scale=(1.5, 2)), "scale"),
         (lambda: Bounded(Affine(), angle=-1), "angle"),
+        (lambda: Bounded(Affine(), angle="1"), "angle"),  # pyright: ignore[reportArgumentType]
+        (lambda: Bounded(Affine(), scale=("a", "b")), "scale"),  # pyright: ignore[reportArgumentType]
+        (lambda: ThinPlateSpline(()), "control"),
+        (lambda: ThinPlateSpline(torch.full((5, 2), torch.nan)), "control"),
     ],
 )
 def test_transforms_that_make_no_sense_are_refused(make: object, named: str) -> None:
@@ -251,3 +255,37 @@ def test_control_points_are_known_on_the_meta_device() -> None:
     theta = random_theta(spline, 2).float()
     points = torch.rand(2, 5, 2)
     torch.testing.assert_close(spline(theta)(points), ThinPlateSpline((3, 3))(theta)(points))
+
+
+@pytest.mark.parametrize("transform", [Affine(1), Affine(2), Affine(3), Projective(2)], ids=repr)
+def test_components_go_through_vmap(transform: Transform) -> None:
+    bounded = Bounded(transform, scale=(0.5, 2))
+    theta = 0.3 * torch.randn(4, transform.num_params)
+    size = (3,) * transform.ndim
+    each = torch.vmap(lambda one: bounded(one.unsqueeze(0)).grid(size).squeeze(0))(theta)
+    torch.testing.assert_close(each, bounded(theta).grid(size))
+
+
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+def test_a_regularised_spline_bends_less(ndim: int) -> None:
+    theta = 0.2 * torch.randn(5, ndim * 4**ndim, dtype=torch.float64)
+    energies = [ThinPlateSpline((4,) * ndim, regularization=r)(theta).bending_energy() for r in (0.0, 0.1, 1.0)]
+    assert (energies[0] > energies[1]).all()
+    assert (energies[1] > energies[2]).all()
+
+
+def test_a_point_twice_needs_regularization() -> None:
+    for seed in range(20):
+        points = torch.rand(9, 2, generator=torch.Generator().manual_seed(seed))
+        points[5] = points[2]
+        with pytest.raises(ValueError, match="^control: wanted no point twice"):
+            ThinPlateSpline(points)
+        assert ThinPlateSpline(points, regularization=0.1)(torch.ones(1, 18)).grid((4, 4)).abs().max() < 10
+
+
+def test_the_identity_is_in_single_precision_whatever_the_default() -> None:
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert {t.identity.dtype for t in (Affine(), ThinPlateSpline(), Bounded(Affine()))} == {torch.float32}
+    finally:
+        torch.set_default_dtype(torch.float32)

@@ -29,12 +29,21 @@ def transformation_consistency(pull: Map, pull_of_warped: Map, known: Map, size:
         TypeError, ValueError: for what is no map, if `pull` is singular, or if the maps do not fit together.
     """
     check_map("pull", pull)
+    check_map("pull_of_warped", pull_of_warped)
+    check_map("known", known)
+    moved = known @ pull_of_warped
+    fits = pull.ndim == moved.ndim and len(pull.batch) == len(moved.batch)
+    if not fits or any(a != b and 1 not in (a, b) for a, b in zip(pull.batch, moved.batch, strict=True)):
+        raise ValueError(
+            f"pull_of_warped: wanted maps that fit pull's, {pull.ndim}-D {pull.batch}, got {moved.ndim}-D {moved.batch}"
+        )
     points = pull.centers(size)
-    target = (known @ pull_of_warped)(points)
+    target = moved(points)
     if isinstance(pull, LinearMap):
         residual = pull.inverse()(target) - points
     else:
-        step, info = torch.linalg.solve_ex(pull.jacobian(points), (target - pull(points)).unsqueeze(-1))
+        left = target - pull(points)
+        step, info = torch.linalg.solve_ex(pull.jacobian(points).to(left.dtype), left.unsqueeze(-1))
         if info.any():
             raise ValueError("pull: wanted a map that can be inverted at every point, got one with a singular Jacobian")
         residual = step.squeeze(-1)
@@ -46,8 +55,12 @@ def inverse_consistency(forward: Map, backward: Map, size: Sequence[int]) -> Ten
 
     Returns:
         A scalar, in squared half extents; 0 exactly if each map undoes the other at the points.
+
+    Raises:
+        TypeError, ValueError: for what is no map, or if the maps do not fit together.
     """
     check_map("forward", forward)
+    check_map("backward", backward)
     points = forward.centers(size)
     there = (forward @ backward)(points) - points
     back = (backward @ forward)(points) - points

@@ -1,10 +1,12 @@
 """Losses that keep a map well behaved."""
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from unwarp.checks import check_positive
 from unwarp.maps import Map, SplineMap, check_map
 
 _SMALLEST_DETERMINANT = 1e-12
@@ -28,14 +30,13 @@ def shrinkage(pull: Map, size: Sequence[int], smallest: float = 0.5) -> Tensor:
     The scale at a point is `|det J|^(1/D)`: 1 sees all of the input, 0 is a crop that has shrunk to a point.
 
     Raises:
-        ValueError: unless `smallest` is over 0.
+        TypeError, ValueError: unless `smallest` is over 0.
     """
     check_map("pull", pull)
-    if not smallest > 0:
-        raise ValueError(f"smallest: wanted a scale over 0, got {smallest}")
+    check_positive("smallest", smallest)
     determinant = torch.linalg.det(pull.jacobian(pull.centers(size))).abs().clamp_min(_SMALLEST_DETERMINANT)
     log_scale = determinant.log() / pull.ndim
-    return (torch.tensor(smallest).log().item() - log_scale).clamp_min(0).square().mean()
+    return (math.log(smallest) - log_scale).clamp_min(0).square().mean()
 
 
 def bending_energy(pull: Map) -> Tensor:

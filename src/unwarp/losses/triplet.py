@@ -2,6 +2,8 @@
 
 from torch import Tensor
 
+from unwarp.checks import check_positive, check_tensor
+
 
 def triplet_hinge(anchor: Tensor, positive: Tensor, negative: Tensor, margin: float = 1.0) -> Tensor:
     """Mean of `max(0, |anchor - positive|² - |anchor - negative|² + margin)`; scalar (arXiv 1506.02025, section 4.5).
@@ -13,8 +15,11 @@ def triplet_hinge(anchor: Tensor, positive: Tensor, negative: Tensor, margin: fl
         margin: 0 or more.
 
     Raises:
-        ValueError: unless all three have the same shape.
+        TypeError, ValueError: unless all three are tensors of the same shape, and the margin is no less than 0.
     """
+    for name, features in (("anchor", anchor), ("positive", positive), ("negative", negative)):
+        check_tensor(name, features)
+    check_positive("margin", margin, allow_zero=True)
     if not anchor.shape == positive.shape == negative.shape:
         shapes = ", ".join(str(list(features.shape)) for features in (anchor, positive, negative))
         raise ValueError(f"anchor, positive, negative: wanted features of one shape [N, F], got {shapes}")

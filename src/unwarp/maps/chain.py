@@ -54,6 +54,10 @@ class ChainMap(Map):
         """The inverses in reverse order. ValueError where one of them has none."""
         return compose(self.inner.inverse(), self.outer.inverse())
 
+    def detach(self) -> Self:
+        """Both maps, cut off from the graph."""
+        return type(self)(self.outer.detach(), self.inner.detach())
+
     def __getitem__(self, index: Any) -> Self:
         """See `Map`. A part that serves all maps of the other is repeated for it."""
 

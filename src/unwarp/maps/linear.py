@@ -16,7 +16,8 @@ class LinearMap(Map):
 
     Args:
         matrix: `[*batch, D, D+1]` for affine maps, `[*batch, D+1, D+1]` for projective ones; rows and columns in
-            (x, y, z) order; float32 or float64. A projective matrix must have w > 0 where it looks.
+            (x, y, z) order; float32 or float64. A projective matrix is one with w > 0.001 where it looks, what is
+            not is behind the horizon: divide it by its last entry if its scale is arbitrary.
 
     Raises:
         TypeError, ValueError: for another dtype or shape.

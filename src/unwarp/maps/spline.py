@@ -73,7 +73,7 @@ class SplineMap(Map):
         """Input coordinates of `points [*batch, ..., D]`."""
         check_points(points, self.ndim, self.batch)
         lead = len(self.batch)
-        flat = points.reshape(*points.shape[:lead], -1, self.ndim)
+        flat = _in_a_row(points, lead)
         dtype = torch.promote_types(points.dtype, self.dtype)
         basis = torch.cat([radial(flat, self.control), torch.ones_like(flat[..., :1]), flat], dim=-1).to(dtype)
         coefficients = torch.cat([self.weights, self.affine], dim=-2).to(dtype)
@@ -113,10 +113,14 @@ class SplineMap(Map):
         """Derivatives `[*batch, ..., D, D]`."""
         check_points(points, self.ndim, self.batch)
         lead = len(self.batch)
-        flat = points.reshape(*points.shape[:lead], -1, self.ndim)
+        flat = _in_a_row(points, lead)
         difference = flat.unsqueeze(-2) - self.control
-        squared = difference.square().sum(-1, keepdim=True).clamp_min(_NEAREST)
-        slope = {1: 3 * squared.sqrt(), 2: squared.log() + 1, 3: squared.rsqrt()}[self.ndim] * difference
+        squared = difference.square().sum(-1, keepdim=True)
+        # U of 3-D has a kink at its control point, where the slope is 0, and no derivative of it is wanted.
+        apart = squared > _NEAREST
+        squared = torch.where(apart, squared, 1)
+        slope = {1: 3 * squared.sqrt(), 2: squared.log() + 1, 3: squared.rsqrt()}[self.ndim]
+        slope = torch.where(apart, slope, 0) * difference
         # [*batch, 1, D, L] @ [*batch, Q, L, D]
         dtype = torch.promote_types(slope.dtype, self.dtype)
         curved = matmul(self.weights.to(dtype).transpose(-1, -2).unsqueeze(-3), slope.to(dtype))
@@ -130,9 +134,18 @@ class SplineMap(Map):
         sign = -1 if self.ndim == 3 else 1
         return sign * (self.weights * bent).sum((-1, -2))
 
+    def detach(self) -> Self:
+        """The same map, cut off from the graph, its control points too."""
+        return type(self)(self.control.detach(), self.weights.detach(), self.affine.detach(), self.fixed)
+
     def each(self, change: Callable[[Tensor], Tensor]) -> Self:
         """The map with changed coefficients; all maps share the control points."""
         return type(self)(self.control, change(self.weights), change(self.affine), self.fixed)
+
+
+def _in_a_row(points: Tensor, lead: int) -> Tensor:
+    """`points [*batch, ..., D]` as `[*batch, Q, D]`, of an empty batch, too."""
+    return points.reshape(*points.shape[:lead], math.prod(points.shape[lead:-1]), points.shape[-1])
 
 
 def radial(points: Tensor, control: Tensor) -> Tensor:

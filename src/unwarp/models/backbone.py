@@ -21,7 +21,7 @@ def import_backbone(path: str, in_shape: Sequence[int], outputs: int) -> nn.Modu
     Raises:
         ValueError: if there is no such class or network, or it makes none for these images.
     """
-    module, _, name = path.partition(":")
+    module, _, name = path.partition(":") if isinstance(path, str) else ("", "", "")
     if not module or not name:
         raise ValueError(f"backbone: wanted package.module:Class or timm:NAME, got {path!r}")
     try:
@@ -31,15 +31,21 @@ def import_backbone(path: str, in_shape: Sequence[int], outputs: int) -> nn.Modu
         raise ValueError(f"backbone: wanted one that can be imported, got {path!r}: {error}") from error
     try:
         backbone = make(tuple(in_shape), outputs)
-    except (ImportError, TypeError) as error:
+    except Exception as error:  # whatever the code of others raises
         raise ValueError(
             f"backbone: wanted one that can be made of a shape and a number, got {path!r}: {error}"
         ) from error
     if not isinstance(backbone, nn.Module):
         raise ValueError(f"backbone: wanted a torch.nn.Module from {path!r}, got {type(backbone).__name__}")
     backbone.eval()
-    with torch.no_grad():
-        shape = tuple(backbone(torch.zeros(2, *in_shape)).shape)
+    try:
+        with torch.no_grad():
+            logits = backbone(torch.zeros(2, *in_shape))
+    except Exception as error:
+        raise ValueError(
+            f"backbone: wanted one that takes images [2, {', '.join(map(str, in_shape))}], got {path!r}: {error}"
+        ) from error
+    shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
     if shape != (2, outputs):
         raise ValueError(
             f"backbone: wanted logits [2, {outputs}] for images [2, {', '.join(map(str, in_shape))}], got {shape}"
@@ -68,7 +74,7 @@ class Pretrained(nn.Module):
         try:
             self.network = timm.create_model(name, pretrained=True, in_chans=in_shape[0], num_classes=outputs)
         except (RuntimeError, OSError) as error:
-            raise ValueError(f"backbone: wanted a network of timm and its weights, got {name!r}: {error}") from error
+            raise ValueError(f"wanted a network of timm and its weights, got {name!r}: {error}") from error
         normal = timm.data.resolve_model_data_config(self.network)
         for key in ("mean", "std"):
             of_colours = torch.tensor(normal[key])

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from unwarp.checks import check_choice
+from unwarp.checks import check_choice, check_count, check_size
 from unwarp.models.classifier import Classifier
 from unwarp.models.convnet import convnet
 from unwarp.models.jaderberg import cnn, fcn
@@ -16,7 +16,7 @@ from unwarp.models.localizations import localization_network
 from unwarp.models.multi import insert_transformers
 from unwarp.models.side_by_side import PARALLEL, SIDE_BY_SIDE, NetworksOfCrops, network_of_channels
 from unwarp.models.sonderby import crop_reader, feed_forward_reader, sequence_cnn
-from unwarp.nn import PerMap, Projection, SpatialTransformer, centroid
+from unwarp.nn import PROJECTIONS, PerMap, Projection, SpatialTransformer, centroid
 from unwarp.transforms import Affine, Transform, Translation
 
 _BASES = ("fcn", "cnn", "convnet")
@@ -35,7 +35,8 @@ MODELS = tuple(_PARTS)
 
 
 def has_transformers(name: str) -> bool:
-    """Whether the model of that name, of `MODELS`, has spatial transformers."""
+    """Whether the model of that name, of `MODELS`, has spatial transformers. ValueError for another name."""
+    check_choice("model", name, MODELS)
     return _PARTS[name][0] != ""
 
 
@@ -97,10 +98,22 @@ def build_model(
             network; and for the features of the localization network that places all crops, as in the paper's A.6.
 
     Raises:
-        ValueError: for a name that is not known, images too small for the network, or words that do not go together.
+        TypeError, ValueError: for a name that is not known, numbers out of their range, images too small for the
+            network, or words that do not go together.
     """
     check_choice("model", name, MODELS)
     check_choice("parallel", parallel, PARALLEL)
+    check_choice("projection", projection, PROJECTIONS)
+    if not isinstance(in_shape, Sequence) or len(in_shape) not in (3, 4):
+        raise ValueError(f"in_shape: wanted (C, H, W) or (C, D, H, W), got {in_shape}")
+    check_size(in_shape, len(in_shape), "in_shape")
+    check_count("num_classes", num_classes)
+    check_count("transformers", num_transformers, 0 if look else 1)
+    for word, count in (("steps", steps), ("passes", passes)):
+        if count is not None:
+            check_count(word, count)
+    if crop is not None:
+        check_size(crop, len(in_shape) - 1, "crop")
     kind, base = _PARTS[name]
     if base == "recurrent" and steps is None:
         raise ValueError(f"model: wanted sequences of labels for {name}, got one label for each picture")

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from unwarp.checks import check_count
 from unwarp.maps import Map
 from unwarp.nn import (
     Cascade,
@@ -43,6 +44,11 @@ class Straightened(NamedTuple):
         return self.image if several else seen_from_front(self.image)
 
 
+def _draws(transformer: nn.Module) -> bool:
+    """Whether a spatial transformer draws its theta."""
+    return isinstance(transformer.localization, ProbabilisticLocalization)
+
+
 class Classifier(nn.Module):
     """A cascade of spatial transformers, and a backbone that classifies what it shows.
 
@@ -57,6 +63,9 @@ class Classifier(nn.Module):
         passes: see `Cascade`.
         samples: how many maps are drawn in evaluation from a predicted distribution.
         window: see `Cascade`.
+
+    Raises:
+        TypeError, ValueError: for less than one pass or draw, or a probabilistic transformer that is not alone.
     """
 
     def __init__(
@@ -69,17 +78,15 @@ class Classifier(nn.Module):
         window: float = 1.0,
     ) -> None:
         super().__init__()
+        check_count("samples", samples)
         self.cascade = Cascade(transformers, passes, window=window) if transformers else None
         self.backbone = backbone
         self.samples = samples
-        draws = [t for t in transformers if isinstance(t.localization, ProbabilisticLocalization)]
-        if draws and (len(transformers), passes, window) != (1, 1, 1):
+        if any(_draws(t) for t in transformers) and (len(transformers), passes, window) != (1, 1, 1):
             raise ValueError(
                 "transformers: wanted a probabilistic one alone, with one pass and no window, got "
                 f"{len(transformers)} transformers, {passes} passes and window {window}"
             )
-        # In a list, so that it is not registered twice.
-        self._probabilistic = draws
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits `[N, classes]` or `[N, T, classes]` of `image [N, C, *in]`."""
@@ -89,8 +96,9 @@ class Classifier(nn.Module):
         """What the backbone sees of `image [N, C, *in]`."""
         if self.cascade is None:
             return Straightened(image, None)
-        if self._probabilistic:
-            return self._draw(self._probabilistic[0], image)
+        first = self.cascade.transformers[0]
+        if _draws(first):
+            return self._draw(first, image)
         aligned = self.cascade.align(image)
         return Straightened(aligned.image, aligned.pull)
 
@@ -106,7 +114,8 @@ class Classifier(nn.Module):
         """Whether each of K crops has a label of its own; otherwise they share what is known of the picture."""
         return isinstance(self.backbone, PerMap)
 
-    def _draw(self, transformer: SpatialTransformer, image: Tensor) -> Straightened:
+    def _draw(self, transformer: nn.Module, image: Tensor) -> Straightened:
+        assert isinstance(transformer, SpatialTransformer)
         assert isinstance(transformer.localization, ProbabilisticLocalization)
         distribution = transformer.localization.predict(image)
         theta = distribution.draw(1).squeeze(1) if self.training else distribution.mean

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from unwarp.checks import check_choice
+from unwarp.checks import check_choice, check_ndim
 from unwarp.transforms import (
     Affine,
     Attention,
@@ -36,6 +36,8 @@ BOUNDS: dict[str, Any] = {
     "perspective": 0.4,
     "offset": 0.5,
 }
+# Entries of the last row that together stay so far from 1 keep the horizon outside.
+_HORIZON = 0.8
 
 
 def build_transform(name: str, ndim: int = 2, *, bounded: bool = False, regularization: float = 0.0) -> Transform:
@@ -44,10 +46,14 @@ def build_transform(name: str, ndim: int = 2, *, bounded: bool = False, regulari
     `bounded` keeps it within `BOUNDS`.
     """
     check_choice("transform", name, TRANSFORMS)
+    check_ndim(ndim)
     if name == "tps":
         transform: Transform = ThinPlateSpline((4,) * ndim, regularization=regularization)
     else:
         transform = _LINEAR[name](ndim)
     if not bounded:
         return transform
-    return Bounded(transform, **{kind: bound for kind, bound in BOUNDS.items() if kind in transform.kinds})
+    bounds = {kind: bound for kind, bound in BOUNDS.items() if kind in transform.kinds}
+    if "perspective" in bounds:
+        bounds["perspective"] = min(bounds["perspective"], _HORIZON / ndim)
+    return Bounded(transform, **bounds)

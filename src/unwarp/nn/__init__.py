@@ -1,15 +1,15 @@
 """Modules: the spatial transformer, the networks that predict theta, and what to watch while they train."""
 
 from unwarp.nn.cascade import Cascade, Cascaded
-from unwarp.nn.diagnostics import CollapseWarning, Diagnosis, diagnose, warn_if_collapsed, watch
+from unwarp.nn.diagnostics import CollapseWarning, Diagnosis, diagnose, mean_rotation, warn_if_collapsed, watch
 from unwarp.nn.end_symbol import AFTER_END, Read, read_until_end, with_end
+from unwarp.nn.groups import parameter_groups
 from unwarp.nn.localization import (
     CentroidLocalization,
     Localization,
     centroid,
     convolutional,
     fully_connected,
-    parameter_groups,
 )
 from unwarp.nn.parallel import ParallelLocalization, PerMap, tiles
 from unwarp.nn.probabilistic import ProbabilisticLocalization, ThetaDistribution, average_predictions
@@ -40,6 +40,7 @@ __all__ = [
     "convolutional",
     "diagnose",
     "fully_connected",
+    "mean_rotation",
     "parameter_groups",
     "pooled_convolutions",
     "project",

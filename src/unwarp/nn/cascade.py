@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from unwarp.checks import check_image, check_positive
+from unwarp.checks import check_count, check_image, check_positive
 from unwarp.maps import LinearMap, Map
 from unwarp.nn.spatial_transformer import SpatialTransformer
 
@@ -34,12 +34,12 @@ class Cascade(nn.Module):
         transformers: at least one, in their order.
         passes: how often they are gone through. One transformer and four passes is the paper's IC-STN-4, whose passes
             share one localization network. With more than one, or a window, the first sees the image at the size of the
-            last transformer, as the others do: one network for all wants one size.
+            last transformer, as it does from then on: one network for all wants one size.
         window: width and height of the part of the image, around its centre, that the first transformer sees. What lies
             around it is there for the later ones: no corner is lost to a crop that was made too early.
 
     Raises:
-        TypeError: for a module that is no `SpatialTransformer`.
+        TypeError: for a module that is no `SpatialTransformer`, or `passes` that are no integer.
         ValueError: for no transformer, `passes` under 1, or a window that is not over 0.
     """
 
@@ -51,8 +51,7 @@ class Cascade(nn.Module):
         for transformer in transformers:
             if not isinstance(transformer, SpatialTransformer):
                 raise TypeError(f"transformers: wanted SpatialTransformers, got {type(transformer).__name__}")
-        if passes < 1:
-            raise ValueError(f"passes: wanted at least 1, got {passes}")
+        check_count("passes", passes)
         check_positive("window", window)
         self.transformers = nn.ModuleList(transformers)
         self.passes, self.window = passes, window
@@ -86,5 +85,6 @@ class Cascade(nn.Module):
 
     def _start(self, image: Tensor) -> Map:
         ndim = image.ndim - 2
-        zoom = self.window * torch.eye(ndim, ndim + 1, dtype=torch.float32, device=image.device)
+        dtype = torch.float64 if image.dtype == torch.float64 else torch.float32
+        zoom = self.window * torch.eye(ndim, ndim + 1, dtype=dtype, device=image.device)
         return LinearMap(zoom.expand(image.shape[0], -1, -1))

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from unwarp.coordinates import extents
 from unwarp.maps import Map, check_map
 from unwarp.nn.probabilistic import ProbabilisticLocalization
 from unwarp.nn.spatial_transformer import SpatialTransformer
+
+_COARSE = 8
 
 
 class CollapseWarning(UserWarning):
@@ -24,7 +27,8 @@ class Diagnosis:
     Attributes:
         outside: share of the samples that lie outside the image, 0 to 1.
         scale: extent of the input seen, relative to the identity; under 1 is zoomed in.
-        rotation: mean rotation in radians, -π to π in 2-D; in 3-D the size of the rotation, 0 in 1-D.
+        rotation: mean rotation in radians, -π to π in 2-D; in 3-D the size of the rotation, 0 in 1-D. It is that of the
+            coordinates, whose units are half extents; see `mean_rotation` for pictures that are not square.
         folds: share of the samples where the map turns the image inside out (det J ≤ 0).
     """
 
@@ -56,9 +60,18 @@ def diagnose(pull: Map, size: Sequence[int]) -> Diagnosis:
     return Diagnosis(
         outside=1 - inside.to(pull.dtype).mean(-1),
         scale=determinant.abs().mean(-1) ** (1 / pull.ndim),
-        rotation=_rotation(jacobian.mean(-3)),
+        rotation=_angle(jacobian.mean(-3)),
         folds=(determinant <= 0).to(pull.dtype).mean(-1),
     )
+
+
+@torch.no_grad()
+def mean_rotation(pull: Map, size: Sequence[int]) -> Tensor:
+    """The mean rotation, as in `Diagnosis`, in pixels of an input and an output of one shape, `size`; `[*batch]`."""
+    check_map("pull", pull)
+    centers = pull.centers((_COARSE,) * pull.ndim).flatten(len(pull.batch), -2)
+    extent = extents(centers, size)
+    return _angle(pull.jacobian(centers).mean(-3) * (extent.unsqueeze(-1) / extent))
 
 
 @contextmanager
@@ -72,7 +85,7 @@ def watch(network: nn.Module) -> Iterator[dict[str, list[Map]]]:
     maps: dict[str, list[Map]] = {}
 
     def keep(transformer: SpatialTransformer, found: list[Map]) -> Callable[..., None]:
-        return lambda localization, inputs, theta: found.append(transformer.to_map(theta.detach()))
+        return lambda localization, inputs, theta: found.append(transformer.to_map(theta).detach())
 
     hooks = []
     for name, module in network.named_modules():
@@ -97,8 +110,8 @@ def warn_if_collapsed(image: Tensor, warped: Tensor, diagnosis: Diagnosis, *, sh
     if image.shape[0] == 0:
         return False
     lost = diagnosis.outside >= 1
-    flat = _is_flat(warped.flatten(len(diagnosis.outside.shape)))
-    blank = flat & ~_is_flat(image.flatten(1)).reshape(-1, *(1,) * (flat.ndim - 1))
+    flat = _is_flat(warped.flatten(len(diagnosis.outside.shape) + 1))
+    blank = flat & ~_is_flat(image.flatten(2)).reshape(-1, *(1,) * (flat.ndim - 1))
     collapsed = (lost | blank).to(torch.float32).mean().item()
     if collapsed < share:
         return False
@@ -113,10 +126,11 @@ def warn_if_collapsed(image: Tensor, warped: Tensor, diagnosis: Diagnosis, *, sh
 
 
 def _is_flat(values: Tensor) -> Tensor:
-    return values.float().amax(-1) - values.float().amin(-1) <= 1e-6
+    """Whether each channel of `values [..., C, Q]` is of one value."""
+    return (values.float().amax(-1) - values.float().amin(-1) <= 1e-6).all(-1)
 
 
-def _rotation(jacobian: Tensor) -> Tensor:
+def _angle(jacobian: Tensor) -> Tensor:
     if jacobian.shape[-1] == 1:
         return torch.zeros_like(jacobian[..., 0, 0])
     if jacobian.shape[-1] == 2:

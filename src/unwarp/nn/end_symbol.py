@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from unwarp.checks import check_tensor
+from unwarp.checks import check_count, check_tensor
 
 # What torch.nn.functional.cross_entropy leaves out if not told otherwise.
 AFTER_END = -100
@@ -37,6 +37,7 @@ def with_end(labels: Tensor, lengths: Tensor, num_classes: int) -> Tensor:
     """
     check_tensor("labels", labels)
     check_tensor("lengths", lengths)
+    check_count("num_classes", num_classes)
     if labels.ndim != 2 or labels.dtype != torch.int64:
         raise ValueError(f"labels: wanted int64 [N, T], got {labels.dtype} {list(labels.shape)}")
     if lengths.shape != labels.shape[:1] or lengths.dtype != torch.int64:

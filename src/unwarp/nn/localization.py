@@ -1,15 +1,14 @@
 """Localization networks: from an image to theta, starting at the identity."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from unwarp.checks import check_positive, check_size, check_tensor
+from unwarp.checks import check_count, check_counts, check_positive, check_size, check_tensor
 from unwarp.coordinates import identity_grid, without_autocast
-from unwarp.nn.spatial_transformer import SpatialTransformer
 from unwarp.transforms import Transform, check_transform
 
 # Convolution, batch normalisation, max-pooling and average pooling by the number of spatial dimensions.
@@ -36,7 +35,8 @@ class Localization(nn.Module):
         theta_shape: `(P,)` or `(K, P)`.
 
     Raises:
-        TypeError, ValueError: for what is no transform, a start of another shape, or a negative perturbation.
+        TypeError, ValueError: for what is no transform, a start of another shape, no features, or a negative
+            perturbation.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class Localization(nn.Module):
         start: Tensor | None = None,
     ) -> None:
         super().__init__()
+        check_count("num_features", num_features)
         check_positive("perturbation", perturbation, allow_zero=True)
         check_transform(transform)
         start = transform.identity if start is None else start
@@ -85,11 +86,12 @@ class CentroidLocalization(nn.Module):
             rest of a network learns to do without a shift before there is one.
 
     Raises:
-        ValueError: for a sharpness that is not over 0.
+        TypeError, ValueError: for no features, or a sharpness that is not over 0.
     """
 
     def __init__(self, features: nn.Module, num_features: int, *, sharpness: float = 10.0) -> None:
         super().__init__()
+        check_count("num_features", num_features)
         check_positive("sharpness", sharpness)
         self.features = features
         self.sharpness = sharpness
@@ -110,9 +112,20 @@ class CentroidLocalization(nn.Module):
         return (weights.unsqueeze(-1) * places).flatten(1, -2).sum(1)
 
 
-def _check_images(in_shape: Sequence[int], transform: Transform) -> None:
+def check_images(in_shape: Any, transform: Any) -> None:
+    """Raise unless `in_shape` is `(C, *in)` with as many spatial axes as `transform` has."""
     check_transform(transform)
     check_size(in_shape, transform.ndim + 1, "in_shape")
+
+
+def check_convolutions(in_shape: Any, channels: Any) -> None:
+    """Raise unless `in_shape` is `(C, *in)` of 1 to 3 spatial axes, and `channels` are those of one layer or more."""
+    if not isinstance(in_shape, Sequence) or not 2 <= len(in_shape) <= 4:
+        raise ValueError(f"in_shape: wanted (C, *in) with 1 to 3 spatial axes, got {in_shape}")
+    check_size(in_shape, len(in_shape), "in_shape")
+    check_counts("channels", channels)
+    if not channels:
+        raise ValueError("channels: wanted at least one convolution, got none")
 
 
 def fully_connected(
@@ -133,8 +146,12 @@ def fully_connected(
         normalize: whether a batch normalisation follows each hidden layer; needs batches of two and more.
         perturbation: see `Localization`.
         start: see `Localization`.
+
+    Raises:
+        TypeError, ValueError: for images of another dimension than the transform's, or a layer without units.
     """
-    _check_images(in_shape, transform)
+    check_images(in_shape, transform)
+    check_counts("hidden", hidden)
     widths = [_count(in_shape), *hidden]
     layers: list[nn.Module] = [nn.Flatten()]
     for before, after in pairwise(widths):
@@ -170,11 +187,15 @@ def convolutional(
         start: see `Localization`.
 
     Raises:
-        TypeError, ValueError: for an even kernel, or images of another dimension than the transform's.
+        TypeError, ValueError: for an even kernel, a layer without units, or images of another dimension than the
+            transform's.
     """
+    check_count("kernel", kernel)
     if kernel % 2 != 1:
         raise ValueError(f"kernel: wanted an odd number, got {kernel}")
-    _check_images(in_shape, transform)
+    check_counts("channels", channels)
+    check_count("hidden", hidden)
+    check_images(in_shape, transform)
     convolution, norm, pool, average = LAYERS[len(in_shape) - 1]
     size = list(in_shape[1:])
     layers: list[nn.Module] = []
@@ -206,9 +227,7 @@ def centroid(in_shape: Sequence[int], *, channels: Sequence[int] = (16, 32, 32))
         in_shape: `(C, *in)`, the shape of one image.
         channels: of each convolution.
     """
-    if not isinstance(in_shape, Sequence) or not 2 <= len(in_shape) <= 4:
-        raise ValueError(f"in_shape: wanted (C, *in) with 1 to 3 spatial axes, got {in_shape}")
-    check_size(in_shape, len(in_shape), "in_shape")
+    check_convolutions(in_shape, channels)
     convolution, norm, pool, average = LAYERS[len(in_shape) - 1]
     size = list(in_shape[1:])
     layers: list[nn.Module] = []
@@ -227,34 +246,6 @@ def centroid(in_shape: Sequence[int], *, channels: Sequence[int] = (16, 32, 32))
             halve(pool)
         layers += [norm(after), nn.ReLU()]
     return CentroidLocalization(nn.Sequential(*layers), channels[-1])
-
-
-def parameter_groups(model: nn.Module, *, lr: float, localization_factor: float = 1.0) -> list[dict[str, Any]]:
-    """Parameter groups for an optimiser, with a learning rate of their own for all localization networks in `model`.
-
-    That is every `Localization` and `CentroidLocalization`, and whatever a `SpatialTransformer` has for one.
-    Too large a step of theta throws the picture out of the output, and the gradient with it; the paper's factor for
-    SVHN is 0.1, for birds 1e-4 (arXiv 1506.02025, A.5 and A.6). The biases that a `Localization` starts with are a
-    group without weight decay: they hold the identity, and decay would shrink every crop to a point.
-    """
-    check_positive("lr", lr)
-    check_positive("localization_factor", localization_factor, allow_zero=True)
-    networks: list[nn.Module] = [m for m in model.modules() if isinstance(m, (Localization, CentroidLocalization))]
-    networks += [m.localization for m in model.modules() if isinstance(m, SpatialTransformer)]
-    special = {id(parameter) for parameter in _parameters(networks)}
-    rest = [parameter for parameter in model.parameters() if id(parameter) not in special]
-    groups: list[dict[str, Any]] = [{"params": rest, "lr": lr, "name": "network"}]
-    starts = list(dict.fromkeys(m.head.bias for m in networks if isinstance(m, Localization)))
-    kept = {id(start) for start in starts}
-    found = [p for p in dict.fromkeys(_parameters(networks)) if id(p) not in kept]
-    for name, parameters, decay in (("localization", found, {}), ("start", starts, {"weight_decay": 0.0})):
-        if parameters:
-            groups.append({"params": parameters, "lr": lr * localization_factor, "name": name, **decay})
-    return groups
-
-
-def _parameters(modules: Iterable[nn.Module]) -> Iterable[nn.Parameter]:
-    return (parameter for module in modules for parameter in module.parameters())
 
 
 def _count(shape: Sequence[int]) -> int:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from unwarp.checks import check_positive, check_tensor
+from unwarp.checks import check_count, check_positive, check_tensor
 from unwarp.coordinates import without_autocast
 from unwarp.nn.localization import Localization
 
@@ -34,12 +34,16 @@ class ThetaDistribution(NamedTuple):
             count: how many.
             generator: of the random numbers.
             alike: whether all images get the same, so that those of one do not depend on which others there are.
+
+        TypeError or ValueError unless `count` is an integer of at least 1.
         """
+        check_count("count", count)
         images = 1 if alike else self.mean.shape[0]
         shape = (1 + self.freedom, images, count, self.mean.shape[1])
         normal = torch.randn(shape, dtype=self.mean.dtype, device=self.mean.device, generator=generator)
         # A Gamma of a whole number of halves is a sum of squared normals, which all devices can draw from a seed.
-        standard = normal[0] / normal[1:].square().mean(0).sqrt()
+        precision = normal[1:].square().mean(0).clamp_min(torch.finfo(normal.dtype).tiny)
+        standard = normal[0] / precision.sqrt()
         return self.mean.unsqueeze(1) + self.spread.unsqueeze(1) * standard
 
     def divergence(self, spread: float) -> Tensor:
@@ -70,15 +74,16 @@ class ProbabilisticLocalization(nn.Module):
         freedom: degrees of freedom of the Student t distributions. The authors' code has 2.
 
     Raises:
-        ValueError: unless spread is over 0 and freedom an integer of at least 1, or for a localization network of
-            several maps of an image.
+        TypeError, ValueError: unless spread is over 0 and freedom an integer of at least 1, or for what is no
+            `Localization` of one map of each image.
     """
 
     def __init__(self, localization: Localization, *, spread: float = 0.1, freedom: int = 2) -> None:
         super().__init__()
         check_positive("spread", spread)
-        if not isinstance(freedom, int) or freedom < 1:
-            raise ValueError(f"freedom: wanted an integer of at least 1, got {freedom}")
+        check_count("freedom", freedom)
+        if not isinstance(localization, Localization):
+            raise TypeError(f"localization: wanted an unwarp.nn.Localization, got {type(localization).__name__}")
         if len(localization.theta_shape) > 1:
             raise ValueError(f"localization: wanted one map of each image, got {localization.theta_shape[0]}")
         self.localization = localization
@@ -88,11 +93,13 @@ class ProbabilisticLocalization(nn.Module):
         nn.init.constant_(self.log_spread.bias, math.log(spread))
 
     def predict(self, image: Tensor) -> ThetaDistribution:
-        """The distribution of theta for `image [N, C, *in]`."""
+        """The distribution of theta for `image [N, C, *in]`. ValueError for several maps of an image."""
         head = self.localization.head
         features = self.localization.features(image)
         with without_autocast(image.device):
             features = features.to(head.weight.dtype)
+            if features.ndim != 2:
+                raise ValueError(f"localization: wanted one map of each image, got features {list(features.shape)}")
             return ThetaDistribution(head(features), self.log_spread(features).exp(), self.freedom)
 
     def forward(self, image: Tensor) -> Tensor:

@@ -5,7 +5,8 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from unwarp.nn.localization import LAYERS, Localization
+from unwarp.checks import check_count
+from unwarp.nn.localization import LAYERS, Localization, check_convolutions, check_images
 from unwarp.transforms import Transform
 
 
@@ -22,14 +23,13 @@ class RecurrentFeatures(nn.Module):
         hidden: units of the GRU, which starts from zeros.
 
     Raises:
-        ValueError: for `steps` or `hidden` under 1.
+        TypeError, ValueError: for `steps` or `hidden` that are no integers of at least 1.
     """
 
     def __init__(self, encoder: nn.Module, num_features: int, *, steps: int, hidden: int = 256) -> None:
         super().__init__()
-        for name, value in (("steps", steps), ("hidden", hidden)):
-            if value < 1:
-                raise ValueError(f"{name}: wanted at least 1, got {value}")
+        check_count("steps", steps)
+        check_count("hidden", hidden)
         self.encoder = encoder
         self.steps = steps
         self.gru = nn.GRU(num_features, hidden, batch_first=True)
@@ -63,8 +63,10 @@ def recurrent(
         perturbation: see `Localization`.
 
     Raises:
-        ValueError: for images too small for the convolutions, or `steps` or `hidden` under 1.
+        TypeError, ValueError: for images too small for the convolutions or of another dimension than the transform's,
+            or `steps` or `hidden` that are no integers of at least 1.
     """
+    check_images(in_shape, transform)
     encoder, num_features = pooled_convolutions(in_shape, channels=channels, kernel=kernel)
     features = RecurrentFeatures(encoder, num_features, steps=steps, hidden=hidden)
     return Localization(features, hidden, transform, perturbation=perturbation)
@@ -84,8 +86,10 @@ def pooled_convolutions(
         A module from `[N, C, *in]` to `[N, F]`, and F.
 
     Raises:
-        ValueError: for images of which nothing is left.
+        TypeError, ValueError: for images of which nothing is left, or what are no images.
     """
+    check_convolutions(in_shape, channels)
+    check_count("kernel", kernel)
     convolution, _, pool, _ = LAYERS[len(in_shape) - 1]
     layers: list[nn.Module] = []
     size = list(in_shape[1:])

@@ -1,5 +1,6 @@
 """The spatial transformer module (arXiv 1506.02025, section 3)."""
 
+import math
 from collections.abc import Sequence
 from numbers import Real
 from typing import Any, NamedTuple
@@ -7,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from unwarp.checks import check_choice, check_image, check_positive, check_size
+from unwarp.checks import check_choice, check_image, check_positive, check_size, check_tensor
 from unwarp.maps import LinearMap, Map
 from unwarp.maps.chain import compose
 from unwarp.sampling import MODES, paddings_of
@@ -38,7 +39,8 @@ class SpatialTransformer(nn.Module):
         antialias: take means where the map shrinks the input; see `unwarp.warp`.
         leash: weight of a pull back into the picture for maps that have left it altogether, whose own gradient is 0.
             It acts in the backward pass only: the output, and the gradient of maps that see the picture, stay as they
-            are. 0 is none; 1 is a good value. A loss that is scaled, as for float16, does not scale it.
+            are. 0 is none; 1 is a good value. A loss that is scaled, as for float16, does not scale it. Whether a map
+            has left is judged at 5×5 points, between which one that shrinks the picture beyond that may hide it.
         window: width and height of the part of the input, around its centre, that the identity shows: each predicted
             map is applied after a zoom by this factor. A transformer that starts with the whole of a large picture has
             little to gain from looking closer, and may never learn to; with a window of 0.5 it has to look for its
@@ -49,7 +51,7 @@ class SpatialTransformer(nn.Module):
             (a random shift of the origin: arXiv 1709.01889, section 3.4). 0 is none.
 
     Raises:
-        ValueError: for words, sizes or weights that are not of this form.
+        TypeError, ValueError: for what is no module or transform, or words, sizes or weights that are not of this form.
     """
 
     def __init__(
@@ -67,11 +69,15 @@ class SpatialTransformer(nn.Module):
         jitter: float = 0.0,
     ) -> None:
         super().__init__()
+        if not isinstance(localization, nn.Module):
+            raise TypeError(f"localization: wanted a torch.nn.Module, got {localization!r}")
         check_transform(transform)
         check_choice("mode", mode, MODES)
         beyond = paddings_of(padding, transform.ndim)
         if not isinstance(fill, Real):
             raise TypeError(f"fill: wanted a number, got {type(fill).__name__}; `warp` takes one per channel")
+        if not math.isfinite(fill):
+            raise ValueError(f"fill: wanted a finite number, got {fill}")
         if fill != 0 and "constant" not in beyond:
             raise ValueError(f"fill: wanted padding='constant' with it, got padding {padding!r}")
         check_positive("leash", leash, allow_zero=True)
@@ -82,7 +88,7 @@ class SpatialTransformer(nn.Module):
         self.localization = localization
         self.transform = transform
         self.size = None if size is None else tuple(size)
-        self.mode, self.padding, self.fill, self.antialias = mode, padding, fill, antialias
+        self.mode, self.padding, self.fill, self.antialias = mode, padding, float(fill), antialias
         self.leash, self.window, self.jitter = leash, window, jitter
 
     def forward(self, image: Tensor) -> Tensor:
@@ -106,6 +112,7 @@ class SpatialTransformer(nn.Module):
             theta: as predicted.
             before: what the image has been read through already; then the map is that of both, and so is the leash.
         """
+        check_tensor("theta", theta)
         moves = self._random_moves(theta) if self.jitter > 0 and self.training else None
         pull = self._moved(theta, moves, before)
         # An exported program has no backward pass of ours to hold the leash.

@@ -39,7 +39,7 @@ class Transform(nn.Module, ABC):
     @property
     def identity(self) -> Tensor:
         """Theta `[P]` of the identity map, float32."""
-        components = torch.tensor([float(kind == "scale") for kind in self.kinds])
+        components = torch.tensor([float(kind == "scale") for kind in self.kinds], dtype=torch.float32)
         return self.from_components(components.unsqueeze(0)).squeeze(0)
 
     def from_components(self, components: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from unwarp.checks import check_positive
 from unwarp.maps import Map
 from unwarp.transforms.base import Transform, check_transform
 
@@ -48,8 +49,12 @@ class Bounded(Transform):
         self.transform = transform
         reach: dict[str, tuple[float, float]] = {}
         if scale is not None:
-            if not isinstance(scale, Sequence) or len(scale) != 2 or not 0 < scale[0] < 1 < scale[1] < math.inf:
-                raise ValueError(f"scale: wanted (smallest, largest) with 0 < smallest < 1 < largest, got {scale}")
+            if not isinstance(scale, Sequence) or len(scale) != 2:
+                raise ValueError(f"scale: wanted (smallest, largest), got {scale}")
+            for bound in scale:
+                check_positive("scale", bound)
+            if not scale[0] < 1 < scale[1]:
+                raise ValueError(f"scale: wanted (smallest, largest) with smallest < 1 < largest, got {scale}")
             reach["scale"] = (-math.log(scale[0]), math.log(scale[1]))
         symmetric = {
             "angle": angle,
@@ -61,8 +66,7 @@ class Bounded(Transform):
         for kind, bound in symmetric.items():
             if bound is None:
                 continue
-            if not 0 < bound < math.inf:
-                raise ValueError(f"{kind}: wanted a finite bound over 0, got {bound}")
+            check_positive(kind, bound)
             reach[kind] = (bound, bound)
         for kind in reach:
             if kind not in transform.kinds:
@@ -74,7 +78,7 @@ class Bounded(Transform):
     @property
     def identity(self) -> Tensor:
         """Zeros `[P]`."""
-        return torch.zeros(self.num_params)
+        return torch.zeros(self.num_params, dtype=torch.float32)
 
     def components(self, theta: Tensor) -> Tensor:
         """The bounded components `[..., P]` of `theta`."""

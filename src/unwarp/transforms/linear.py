@@ -1,5 +1,7 @@
 """Families of affine and projective maps."""
 
+from itertools import combinations
+
 import torch
 from torch import Tensor
 
@@ -136,9 +138,9 @@ def _affine_matrix(linear: Tensor, shift: Tensor) -> Tensor:
 def _matrix_of_components(components: Tensor, ndim: int) -> Tensor:
     pairs = ndim * (ndim - 1) // 2
     scales, angles, shears, shift = components.split([ndim, pairs, pairs, ndim], dim=-1)
-    rows, columns = torch.triu_indices(ndim, ndim, offset=1)
-    shear = torch.eye(ndim, dtype=components.dtype, device=components.device).repeat(*components.shape[:-1], 1, 1)
-    if pairs:  # torch cannot write the empty assignment as ONNX
-        shear[..., rows, columns] = shears
+    eye = torch.eye(ndim, dtype=components.dtype, device=components.device)
+    shear = eye.expand(*components.shape[:-1], -1, -1)
+    for amount, (row, column) in zip(shears.unbind(-1), combinations(range(ndim), 2), strict=True):
+        shear = shear + amount[..., None, None] * torch.outer(eye[row], eye[column])
     linear = product(rotation_matrix(angles, ndim), shear) * scales.unsqueeze(-2)
     return _affine_matrix(linear, shift)

@@ -24,12 +24,13 @@ class ThinPlateSpline(Transform):
 
     Args:
         control: extents of a regular grid of control points that spans -1..1, in the order of the image's axes, or the
-            points themselves `[L, D]`, normalised, (x, y, z).
+            points themselves `[L, D]`, normalised, (x, y, z); a `state_dict` has them only if they are learned.
         regularization: 0 takes every control point exactly to its place; more of it bends less.
         learned: whether the control points are parameters, trained with the network.
 
     Raises:
-        ValueError: for fewer than D + 1 control points, or points that lie in one line (or plane).
+        TypeError, ValueError: for fewer than D + 1 control points, points that lie in one line (or plane), or a point
+            twice without regularization.
     """
 
     def __init__(
@@ -39,6 +40,8 @@ class ThinPlateSpline(Transform):
         check_coordinates("control", points)
         if points.ndim != 2 or not 1 <= points.shape[1] <= 3:
             raise ValueError(f"control: wanted [L, D] with D from 1 to 3, got {list(points.shape)}")
+        if not torch.isfinite(points).all():
+            raise ValueError("control: wanted finite numbers, got some that are not")
         check_positive("regularization", regularization, allow_zero=True)
         spread = torch.linalg.svdvals(_with_one(points.double()))
         if len(points) <= points.shape[1] or spread[-1] <= _FLAT * spread[0]:
@@ -48,9 +51,9 @@ class ThinPlateSpline(Transform):
             )
         super().__init__(points.shape[1], ("offset",) * points.numel())
         self.regularization = regularization
-        solver = _solve(points.double(), regularization)
-        if not torch.isfinite(solver).all():
+        if regularization == 0 and torch.pdist(points.double()).min() <= _FLAT * spread[0] / len(points) ** 0.5:
             raise ValueError("control: wanted no point twice, or regularization > 0")
+        solver = _solve(points.double(), regularization)
         self.learned = learned
         self._fixed = None if learned else tuple(map(tuple, points.double().tolist()))
         # Kept aside in full precision: a model cast to half must not take the geometry with it.
@@ -87,6 +90,8 @@ class ThinPlateSpline(Transform):
 def _regular_grid(extents: Any) -> Tensor:
     if not isinstance(extents, Sequence):
         raise TypeError(f"control: wanted extents of a grid, or a tensor of points, got {type(extents).__name__}")
+    if not 1 <= len(extents) <= 3:
+        raise ValueError(f"control: wanted a grid of 1 to 3 axes, got {tuple(extents)}")
     check_size(extents, len(extents), "control")
     if any(count < 2 for count in extents):
         raise ValueError(f"control: wanted at least 2 points along each axis, got {tuple(extents)}")
