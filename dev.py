@@ -57,7 +57,9 @@ def main() -> int:
 
 def set_up(extra: str) -> None:
     """Make the environment with one of the package's extras, unless it is there and up to date."""
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in built_from())).hexdigest()
+    digest = hashlib.sha256(
+        b"".join(path.read_bytes() for path in built_from()) + str(ENVIRONMENT).encode()
+    ).hexdigest()
     done = STAMP.read_text(encoding="utf-8").split() if STAMP.exists() else []
     if digest in done and (extra in done or "dev" in done):
         return

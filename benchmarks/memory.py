@@ -35,7 +35,9 @@ def main() -> None:
         answer = subprocess.run(command, capture_output=True, text=True, check=True)
         percent[name] = round(100 * int(answer.stdout) / volume, 1)
         print(f"{name}: {percent[name]} % of the volume beyond the output and the gradients")
-    RESULT.write_text(json.dumps({"machine": machine("cpu"), "size": SIZE, "percent": percent}, indent=1) + "\n")
+    RESULT.write_text(
+        json.dumps({"machine": machine("cpu"), "size": SIZE, "percent": percent}, indent=1) + "\n", encoding="utf-8"
+    )
 
 
 def extra_bytes(name: str) -> int:

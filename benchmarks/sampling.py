@@ -90,8 +90,9 @@ def main() -> None:
     about = machine(arguments.device) | {"kernels": kernels, "versions": {name: _version(name) for name in PACKAGES}}
     RESULTS.mkdir(exist_ok=True)
     stem = RESULTS / ("sampling-cuda" if on_gpu else f"sampling-{kernels}-{arguments.threads}")
-    stem.with_suffix(".json").write_text(json.dumps({"machine": about, "rows": rows}, indent=1, ensure_ascii=False))
-    stem.with_suffix(".md").write_text(_markdown(about, rows))
+    figures = json.dumps({"machine": about, "rows": rows}, indent=1, ensure_ascii=False)
+    stem.with_suffix(".json").write_text(figures, encoding="utf-8")
+    stem.with_suffix(".md").write_text(_markdown(about, rows), encoding="utf-8")
     print(f"written: {stem}.json, {stem}.md")
 
 

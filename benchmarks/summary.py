@@ -20,13 +20,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
     arguments = parser.parse_args()
-    readme = README.read_text()
-    wanted = with_table(readme, [json.loads(path.read_text()) for path in FIGURES])
+    readme = README.read_text(encoding="utf-8")
+    wanted = with_table(readme, [json.loads(path.read_text(encoding="utf-8")) for path in FIGURES])
     if arguments.check:
         if readme != wanted:
             print("README.md: the table of speed is not that of the stored figures", file=sys.stderr)
         return int(readme != wanted)
-    README.write_text(wanted)
+    README.write_text(wanted, encoding="utf-8")
     return 0
 
 

@@ -37,7 +37,7 @@ def main() -> None:
         rows.append({"model": name, "seconds": seconds})
         print(f"{name:12} {1000 * seconds['unwarp']:8.1f} ms   torch ×{seconds['torch'] / seconds['unwarp']:.3g}")
     path = RESULTS / f"training-step-cpu-{arguments.threads}.json"
-    path.write_text(json.dumps({"machine": machine("cpu"), "rows": rows}, indent=1) + "\n")
+    path.write_text(json.dumps({"machine": machine("cpu"), "rows": rows}, indent=1) + "\n", encoding="utf-8")
     print(f"written: {path}")
 
 

@@ -38,11 +38,11 @@ def main() -> int:
     parser.add_argument("--check", action="store_true")
     wanted = page()
     if parser.parse_args().check:
-        current = PAGE.read_text() == wanted
+        current = PAGE.read_text(encoding="utf-8") == wanted
         if not current:
             print("docs/results.md is not what docs/results/ says: run docs/draw/results.py", file=sys.stderr)
         return int(not current)
-    PAGE.write_text(wanted)
+    PAGE.write_text(wanted, encoding="utf-8")
     return 0
 
 

@@ -189,7 +189,8 @@ def curves(logs: Curves, names: Sequence[str], titles: Sequence[str]) -> Figure:
         for model, log in logs.items():
             points = log.get(name, ())
             if points:
-                axes.plot(*zip(*points, strict=True), label=model, linewidth=1.5)
+                marker = "o" if len(points) == 1 else None
+                axes.plot(*zip(*points, strict=True), label=model, linewidth=1.5, marker=marker)
         axes.set_title(title, fontsize=9)
         axes.set_xlabel("epoch", fontsize=8)
         axes.tick_params(labelsize=7)

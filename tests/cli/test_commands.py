@@ -1,6 +1,7 @@
 """The commands as a user types them."""
 
 import csv
+import math
 import os
 import re
 import subprocess
@@ -12,18 +13,20 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from PIL import Image
+from PIL import Image, ImageCms
 
 from tests.cli.conftest import CLASSES, bar
 from unwarp.cli.main import COMMANDS, main
 from unwarp.cli.train import _parse
 from unwarp.coordinates import to_normalized
 from unwarp.data import read_picture
+from unwarp.maps import LinearMap
 from unwarp.models import MODELS
 from unwarp.sampling import gpu
 from unwarp.tasks.options import ModelOptions, Options
 from unwarp.tasks.recipes import recipe_names, recipe_path
 from unwarp.tasks.run_folder import RunFolder
+from unwarp.transforms import Affine
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
@@ -254,6 +257,43 @@ def test_align_straightens_at_full_resolution(
         )
 
 
+def test_align_tells_rotations_in_pixels(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bar(True, (400, 200), 1).save(tmp_path / "wide.png")
+    angle = math.radians(30)
+    turned = torch.tensor([[math.cos(angle), -math.sin(angle) / 2, 0], [2 * math.sin(angle), math.cos(angle), 0]])
+    monkeypatch.setattr(Affine, "_to_map", lambda self, theta: LinearMap(turned.expand(len(theta), -1, -1)))
+    code, _, err = run(capsys, "align", trained, tmp_path / "wide.png", "--out", tmp_path / "out")
+    assert code == 0, err
+    with (tmp_path / "out" / "transforms.csv").open(newline="") as table:
+        (row,) = csv.DictReader(table)
+    assert float(row["rotation_deg"]) == pytest.approx(30, abs=1e-3)
+    assert float(row["translation_x_px"]) == pytest.approx(0, abs=1e-3)
+
+
+def test_align_keeps_what_colours_mean(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    picture = bar(True, (30, 30), 1).convert("RGB")
+    picture.putpixel((0, 0), (255, 0, 0))
+    picture.save(tmp_path / "a.png", icc_profile=profile)
+    assert run(capsys, "align", trained, tmp_path / "a.png", "--out", tmp_path / "out")[0] == 0
+    with Image.open(tmp_path / "out" / "a.png") as straight:
+        assert straight.info["icc_profile"] == profile
+
+
+def test_align_leaves_a_table_of_anothers_alone(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bar(True, (30, 30), 1).save(tmp_path / "a.png")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "transforms.csv").write_text("mine")
+    code, _, err = run(capsys, "align", trained, tmp_path / "a.png", "--out", tmp_path / "out")
+    assert code == 2
+    assert "transforms.csv" in err
+    assert (tmp_path / "out" / "transforms.csv").read_text() == "mine"
+
+
 def test_align_strictly_fails_on_a_broken_picture(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -302,6 +342,8 @@ def test_pictures_of_the_same_name_do_not_overwrite_each_other(
 def wrong_uses(trained: Path, pictures: Path, tmp: Path) -> dict[str, tuple[list[object], str]]:
     (tmp / "bad.yaml").write_text("epochz: 3")
     (tmp / "code.yaml").write_text("backbone: os:system")
+    (tmp / "nest.yaml").write_text(f"config: {tmp / 'code.yaml'}")
+    (tmp / "other.yaml").write_text(f"resume: {trained}")
     (tmp / "broken.yaml").write_text("a: [")
     (tmp / "list.yaml").write_text("- 1")
     (tmp / "empty").mkdir()
@@ -321,6 +363,9 @@ def wrong_uses(trained: Path, pictures: Path, tmp: Path) -> dict[str, tuple[list
         "unknown model": (["train", "--model", "resnet", *out], "resnet"),
         "unknown key": (["train", "--config", tmp / "bad.yaml"], "epochz"),
         "code in a file": (["train", "--config", tmp / "code.yaml"], "backbone"),
+        "code in a file's file": (["train", "--config", tmp / "nest.yaml"], "config"),
+        "a run in a file": (["train", "--config", tmp / "other.yaml"], "resume"),
+        "half an option": (["train", "--conf", tmp / "code.yaml"], "--conf"),
         "broken YAML": (["train", "--config", tmp / "broken.yaml"], "broken.yaml"),
         "YAML of another kind": (["train", "--config", tmp / "list.yaml"], "list.yaml"),
         "missing config": (["train", "--config", tmp / "none.yaml"], "none.yaml"),
@@ -335,6 +380,10 @@ def wrong_uses(trained: Path, pictures: Path, tmp: Path) -> dict[str, tuple[list
             "accelerator",
         ),
         "no such backbone": (["train", "--backbone", "nowhere:Net", *out], "backbone"),
+        "negative seed": (["train", "--seed", -1, *out], "seed"),
+        "enormous seed": (["train", "--seed", 10**14, *out], "seed"),
+        "patches wider than pictures": (["train", "--distortion", "tc", "--patch-size", 99, *out], "patch_size"),
+        "no such user": (["train", "--data", "~nobody-of-that-name/x", *out], "data"),
         "no run": (["evaluate", tmp], "run"),
         "no run to resume": (["train", "--resume", tmp / "none"], "run"),
         "other options on resume": (["train", "--resume", trained, "--epochs", 9], "epochs"),

@@ -204,3 +204,11 @@ def test_a_terminal_shows_progress_and_the_pictures_are_the_same(tmp_path, monke
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert torch.equal(load_folder(tmp_path, (6, 8)).train.images, plain.train.images)
+
+
+def test_files_that_are_no_pictures_by_their_names_are_counted(tmp_path):
+    make(tmp_path, {"a": 10, "b": 10})
+    (tmp_path / "a" / "notes.txt").write_text("x")
+    (tmp_path / "b" / "photo.heic").write_bytes(b"x")
+    with pytest.warns(UserWarning, match=r"no pictures by their names: 1 with \.txt, 1 with \.heic"):
+        load_folder(tmp_path, (6, 6))

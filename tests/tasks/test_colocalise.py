@@ -103,6 +103,21 @@ def test_wrong_classes_are_refused_before_anything_is_trained(tmp_path: Path) ->
         colocalise_all(("star",), shapes(20), ColocaliseOptions(), tmp_path, tell)
     with pytest.raises(ValueError, match="^pictures: wanted 100 of class ring, got 10"):
         colocalise_all(("ring",), shapes(20), ColocaliseOptions(), tmp_path, tell)
+    evil = replace(shapes(20), classes=("../cross", "ring"))
+    with pytest.raises(ValueError, match="^class: wanted a name that a file can have"):
+        colocalise_all(("../cross",), evil, ColocaliseOptions(pictures=5), tmp_path, tell)
+    small = replace(shapes(20), images=torch.zeros(20, 1, 48, 48, dtype=torch.uint8))
+    with pytest.raises(ValueError, match="^pictures: wanted some of "):
+        colocalise_all(("ring",), small, ColocaliseOptions(pictures=5), tmp_path, tell)
+
+
+def test_one_class_after_the_other_makes_one_table(tmp_path: Path) -> None:
+    options = ColocaliseOptions(pictures=6, epochs=1, steps=1, parameters=5000)
+    for name in ("ring", "cross"):
+        colocalise_all((name,), shapes(300), options, tmp_path, lambda *_: None)
+    assert list(json.loads((tmp_path / "results.json").read_text())["classes"]) == ["ring", "cross"]
+    colocalise_all(("ring",), shapes(300), replace(options, margin=2.0), tmp_path, lambda *_: None)
+    assert list(json.loads((tmp_path / "results.json").read_text())["classes"]) == ["ring"]
 
 
 @pytest.mark.slow

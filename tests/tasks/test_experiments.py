@@ -213,9 +213,11 @@ def test_a_digit_is_looked_for_once_and_the_search_is_shown(tmp_path: Path, monk
     assert "19" in page
 
 
-def test_a_run_of_other_options_is_not_gone_on_with(tmp_path: Path) -> None:
+def test_a_run_of_other_options_is_not_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (cell,) = load_experiment("digits").choose(["convnet/rts"])
     cell.run(tmp_path, 0, Console(quiet=True), quick=True)
+    monkeypatch.chdir(tmp_path)
+    cell.run(Path(), 0, Console(quiet=True), quick=True)  # the same folder by another name
     other = replace(cell, quick={"epochs": 3})
     with pytest.raises(ValueError, match="same options"):
         other.run(tmp_path, 0, Console(quiet=True), quick=True)

@@ -16,7 +16,7 @@ def main(argv: Sequence[str]) -> None:
             "common (arXiv 1506.02025, section 4.5). Found is an overlap over 0.5 with the true box."
         ),
     )
-    parser.add_argument("--data", default="mnist", help="pictures by class, as in unwarp train")
+    parser.add_argument("--data", default="mnist", help="pictures by class, as in unwarp train; brought to 28×28")
     parser.add_argument("--classes", help="comma-separated; all if not given")
     parser.add_argument("--out", default="runs/colocalisation", help="folder for results.json, CLASS.png and CLASS.npz")
     parser.add_options(ColocaliseOptions)
@@ -28,9 +28,9 @@ def main(argv: Sequence[str]) -> None:
 
     from unwarp.data import load
     from unwarp.report import search_of
-    from unwarp.tasks.colocalise import Colocalised, colocalise_all
+    from unwarp.tasks.colocalise import SIZE, Colocalised, colocalise_all
 
-    pictures = load(given.data).train
+    pictures = load(given.data, SIZE).train
     classes = pictures.classes if given.classes is None else tuple(given.classes.split(","))
 
     out = Path(given.out)

@@ -8,7 +8,10 @@ from jsonargparse import ActionYesNo, ArgumentParser
 
 
 class Parser(ArgumentParser):
-    """A jsonargparse parser whose errors are one line and exit code 2."""
+    """A jsonargparse parser whose errors are one line and exit code 2, and whose options are written out."""
+
+    def __init__(self, **how: Any) -> None:
+        super().__init__(allow_abbrev=False, **how)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:  # noqa: D102
         print(f"{self.prog}: {' '.join(message.split())} (--help lists the options)", file=sys.stderr)

@@ -70,8 +70,11 @@ def main(argv: Sequence[str]) -> None:
         except KeyboardInterrupt:
             raise KeyboardInterrupt("interrupted; the same command goes on") from None
         keep(record, results / cell.file(seed))
-    for experiment in map(load_experiment, names):
+    # A page shows a table whole; asked for some cells, the list shows those.
+    for experiment in experiments if given.list else map(load_experiment, names):
         records = experiment.records(results)
         console.print(experiment_table(experiment, records))
         if not given.list:
-            console.print(f"pictures: {write_experiment(experiment, records, out)}", highlight=False, soft_wrap=True)
+            console.print(
+                f"pictures: {write_experiment(experiment, records, out)}", markup=False, highlight=False, soft_wrap=True
+            )

@@ -15,6 +15,8 @@ from unwarp.tasks.recipes import DEFAULT_RECIPE, FOLDER_RECIPE, recipe_path
 _CHANGEABLE = ("accelerator", "devices", "num_nodes")
 # Processes that Lightning starts beside the first must write to the folder that the first one chose.
 _FOLDER_VARIABLE = "UNWARP_RUN_FOLDER"
+# A file of options may come from a stranger.
+_COMMAND_LINE_ONLY = {"backbone": "code to run", "config": "another file", "resume": "a run"}
 
 
 def main(argv: Sequence[str]) -> None:
@@ -44,7 +46,7 @@ def main(argv: Sequence[str]) -> None:
         os.environ.pop(_FOLDER_VARIABLE, None)
     if finished:
         console.print(results_table(run))
-        console.print(f"report: {write_report(run)}", highlight=False, soft_wrap=True)
+        console.print(f"report: {write_report(run)}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _new_folder(options: Options, recipe: str) -> Path:
@@ -109,15 +111,16 @@ def _config_first(argv: list[str]) -> list[str]:
 
 
 def _check_config(path: str) -> None:
-    """Raise ValueError unless the file has options by name; it may come from a stranger, and must not name code."""
+    """Raise ValueError unless the file has options by name, and none that only the command line may give."""
     try:
         options = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ValueError(f"config: wanted a readable YAML file, got {path}: {error}") from error
     if not isinstance(options, dict):
         raise ValueError(f"config: wanted options by name in {path}, got {type(options).__name__}")
-    if options.get("backbone") is not None:
-        raise ValueError(f"backbone: wanted on the command line only, as it names code to run; got it in {path}")
+    for name, why in _COMMAND_LINE_ONLY.items():
+        if options.get(name) is not None:
+            raise ValueError(f"{name}: wanted on the command line only, as it names {why}; got it in {path}")
 
 
 def _resumed(path: str, argv: list[str]) -> Options:

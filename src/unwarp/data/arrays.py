@@ -48,7 +48,10 @@ def load_arrays(path: str | Path, *, validation: float = 0.1, test: float = 0.2,
         for part, suffix in suffixes.items()
         if part == "train" or f"x{suffix}" in arrays or f"y{suffix}" in arrays
     }
-    classes = _classes(path, arrays, 1 + max(int(rows.max()) for rows in labels.values()))
+    largest, count = max(int(rows.max()) for rows in labels.values()), sum(rows.numel() for rows in labels.values())
+    if largest >= count:
+        raise ValueError(f"{path}: wanted classes 0, 1, 2, ..., each with a label; got {largest} among {count} labels")
+    classes = _classes(path, arrays, 1 + largest)
     try:
         parts = {part: _pictures(path, suffixes[part], arrays, rows, classes) for part, rows in labels.items()}
         return complete_splits(

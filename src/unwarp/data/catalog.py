@@ -43,7 +43,10 @@ def load(
         check_size(size, 2)
     if channels is not None:
         check_channels(channels)
-    path = Path(data).expanduser()
+    try:
+        path = Path(data).expanduser()
+    except RuntimeError as error:  # of a user who is not there
+        raise ValueError(f"data: wanted a path, got {data!r}: {error}") from error
     if data in _OWN:
         splits = _OWN[data](seed=seed)
     elif data == _BIRDS or (data and is_birds_folder(path)):

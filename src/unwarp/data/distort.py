@@ -56,7 +56,7 @@ class Distortion:
         patch_size: their width in pixels; if None the paper's 6 of 28, in proportion.
 
     Raises:
-        ValueError: for another name or size, or a canvas too small for the picture.
+        ValueError: for another name or size, a canvas too small for the picture, or patches larger than it.
     """
 
     def __init__(
@@ -79,6 +79,10 @@ class Distortion:
         self.unit = min(in_size) / _PAPER_WIDTH
         self.bank, self.patches = bank, patches
         self.patch_size = max(1, round(6 * self.unit)) if patch_size is None else patch_size
+        if not 1 <= self.patch_size <= min(self.in_size):
+            raise ValueError(
+                f"patch_size: wanted 1 to {min(self.in_size)}, the pictures' extent, got {self.patch_size}"
+            )
 
     def draw(self, count: int, generator: torch.Generator) -> Map:
         """`count` random maps from the canvas to the clean picture, on the generator's device."""

@@ -1,5 +1,7 @@
 """A folder of pictures, a sub-folder for each class."""
 
+import warnings
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +20,7 @@ _PART_OF_NAME = {
     "validation": "validation",
     "test": "test",
 }
+_NAMED_SUFFIXES = 5
 
 
 class _File(NamedTuple):
@@ -31,6 +34,14 @@ def find_pictures(path: str | Path) -> list[Path]:
 
     Names that begin with a dot are ignored. Links are followed, but no folder is visited twice.
     """
+    return [file for file in _files_in(path) if _is_picture(file)]
+
+
+def _is_picture(file: Path) -> bool:
+    return file.suffix.lower() in PICTURE_SUFFIXES
+
+
+def _files_in(path: str | Path) -> list[Path]:
     folders, visited, found = [Path(path)], set(), []
     while folders:
         folder = folders.pop()
@@ -42,7 +53,7 @@ def find_pictures(path: str | Path) -> list[Path]:
                 continue
             if entry.is_dir():
                 folders.append(entry)
-            elif entry.suffix.lower() in PICTURE_SUFFIXES:
+            else:
                 found.append(entry)
     return sorted(found)
 
@@ -88,8 +99,14 @@ def load_folder(
         _File(part, label, file)
         for part, folder in parts.items()
         for label, name in enumerate(classes)
-        for file in find_pictures(folder / name)
+        for file in _files_in(folder / name)
     ]
+    others = [file.path for file in files if not _is_picture(file.path) and file.path.is_file()]
+    if others:
+        suffixes = Counter(other.suffix or "no suffix" for other in others).most_common(_NAMED_SUFFIXES)
+        counts = ", ".join(f"{count} with {suffix}" for suffix, count in suffixes)
+        warnings.warn(f"left out files that are no pictures by their names: {counts}", stacklevel=2)
+    files = [file for file in files if _is_picture(file.path)]
     _check_every_class(root, parts, classes, files, "pictures")
 
     images = read_pictures([file.path for file in files], size, channels, strict=strict)

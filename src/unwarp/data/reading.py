@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _FORMAT_OF_SUFFIX = {
     ".bmp": "BMP",
     ".gif": "GIF",
+    ".jfif": "JPEG",
+    ".jpe": "JPEG",
     ".jpeg": "JPEG",
     ".jpg": "JPEG",
     ".pbm": "PPM",

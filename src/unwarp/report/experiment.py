@@ -15,6 +15,7 @@ from unwarp.report.page import REPORT, embed, gallery_of, write_report
 from unwarp.tasks.colocalise import Colocalised
 from unwarp.tasks.evaluation import EVALUATION, load_evaluation
 from unwarp.tasks.experiments import FOUND, Cell, Experiment
+from unwarp.tasks.files import replacing
 from unwarp.tasks.run_folder import RunFolder
 
 Records = Mapping[str, Sequence[dict[str, Any]]]
@@ -101,7 +102,8 @@ def write_experiment(experiment: Experiment, records: Records, out: Path) -> Pat
         sections=sections,
     )
     file = out / f"{experiment.name}.html"
-    file.write_text(page, encoding="utf-8")
+    with replacing(file) as partial:
+        partial.write_text(page, encoding="utf-8", errors="replace")
     return file
 
 

@@ -23,7 +23,8 @@ def write_film(run: RunFolder, results: dict[str, Any]) -> Path | None:
         return None
     inputs = np.load(folders[-1] / "inputs.npy", allow_pickle=False)
     files = sorted(folders[-1].glob("[0-9]*.npy"))
-    files = files[:: -(-len(files) // _MOST_FRAMES)]
+    chosen = np.linspace(0, len(files) - 1, min(len(files), _MOST_FRAMES)).round().astype(int)
+    files = [files[index] for index in chosen]
     frames = [_frame(inputs, np.load(file, allow_pickle=False), f"epoch {int(file.stem)}") for file in files]
     times = [_MILLISECONDS] * (len(frames) - 1) + [_LAST_MILLISECONDS]
     return _save(frames, times, run.path / "filmstrip.gif")

@@ -19,6 +19,7 @@ from unwarp import figures
 from unwarp.report.film import write_film, write_turning
 from unwarp.report.table import COLUMNS, result_row
 from unwarp.tasks.evaluation import EVALUATION, load_evaluation, spelled
+from unwarp.tasks.files import replacing
 from unwarp.tasks.run_folder import RunFolder
 
 REPORT = "report.html"
@@ -56,13 +57,17 @@ def write_report(run: RunFolder) -> Path:
         columns=COLUMNS,
         rows=[result_row(model, record) for model, record in results.items()],
         records=results,
-        curves=embed(figures.curves(logs, panels, [_PANELS[name] for name in panels]), "learning curves"),
+        curves=embed(figures.curves(logs, panels, [_PANELS[name] for name in panels]), "learning curves")
+        if panels
+        else None,
         film=None if film is None else _image(film.read_bytes(), "gif", "the same pictures after each epoch"),
         models=[_model_section(run, model) for model in results],
         options=run.options.flat(),
     )
     file = run.path / REPORT
-    file.write_text(page, encoding="utf-8")
+    with replacing(file) as partial:
+        # Names of files may be no text.
+        partial.write_text(page, encoding="utf-8", errors="replace")
     return file
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from unwarp.tasks.run_folder import RunFolder
 
@@ -25,7 +26,7 @@ def result_row(model: str, record: dict[str, Any]) -> tuple[str, ...]:
 
 def results_table(run: RunFolder) -> Table:
     """A table of the finished models of a run."""
-    table = Table(title=str(run.path))
+    table = Table(title=Text(str(run.path)))
     for index, column in enumerate(COLUMNS):
         table.add_column(column, justify="left" if index == 0 else "right")
     for model, record in run.results().items():

@@ -17,12 +17,13 @@ from unwarp.data.folder import find_pictures
 from unwarp.data.reading import read_picture
 from unwarp.maps import LinearMap, Map
 from unwarp.models import Classifier
-from unwarp.nn import diagnose
+from unwarp.nn import diagnose, mean_rotation
 from unwarp.tasks.evaluation import spelled
 from unwarp.tasks.files import replacing
 from unwarp.warping import warp
 
 _TABLE = "transforms.csv"
+_FIRST_COLUMNS = b"file,output,"
 # Stands in every picture that is written, which a later call may therefore write over.
 _SOFTWARE = "unwarp align"
 _OUTLINE = (32, 32)
@@ -76,13 +77,16 @@ def align_pictures(
             raise ValueError(f"out: wanted a folder where no picture is written over, got {out}, over {target}")
     if out.exists() and not out.is_dir():
         raise ValueError(f"out: wanted a folder, got the file {out}")
+    table_file = out / _TABLE
+    if table_file.exists() and not table_file.read_bytes().startswith(_FIRST_COLUMNS):
+        raise ValueError(f"out: wanted a folder where nothing of others is written over, got {table_file}")
     model.eval()
     out.mkdir(parents=True, exist_ok=True)
     signed = PngInfo()
     signed.add_text("Software", _SOFTWARE)
     left_out = 0
     with (
-        replacing(out / _TABLE) as partial,
+        replacing(table_file) as partial,
         partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
     ):
         table: csv.DictWriter[str] | None = None
@@ -102,7 +106,8 @@ def align_pictures(
                 output = target if len(results) == 1 else target.with_stem(f"{target.stem}-{index}")
                 if output.exists() and not _is_ours(output):
                     raise ValueError(f"out: wanted a folder where nothing of others is written over, got {output}")
-                Image.fromarray(straight.permute(1, 2, 0).squeeze(-1).numpy()).save(output, pnginfo=signed)
+                result = Image.fromarray(straight.permute(1, 2, 0).squeeze(-1).numpy())
+                result.save(output, pnginfo=signed, icc_profile=_profile(source) if result.mode == "RGB" else None)
                 row = {"file": str(source), "output": output.relative_to(out).as_posix()} | row
                 if table is None:
                     table = csv.DictWriter(file, row)
@@ -120,6 +125,12 @@ def _is_ours(file: Path) -> bool:
             return picture.info.get("Software") == _SOFTWARE
     except OSError:
         return False
+
+
+def _profile(file: Path) -> bytes | None:
+    """What the colours of a picture mean, where they are red, green and blue already."""
+    with Image.open(file) as picture:
+        return picture.info.get("icc_profile") if picture.mode in ("RGB", "RGBA") else None
 
 
 def _align_one(
@@ -154,7 +165,7 @@ def _pose(pull: Map, size: tuple[int, ...]) -> dict[str, Any]:
     diagnosis = diagnose(pull, _OUTLINE)
     centre = pull(torch.zeros(1, 1, 2))[0, 0] * torch.tensor([size[1], size[0]]) / 2
     row: dict[str, Any] = {
-        "rotation_deg": _short(diagnosis.rotation[0].rad2deg()),
+        "rotation_deg": _short(mean_rotation(pull, size)[0].rad2deg()),
         "scale": _short(diagnosis.scale[0]),
         "translation_x_px": _short(centre[0]),
         "translation_y_px": _short(centre[1]),

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from unwarp.maps import Map
 from unwarp.metrics import box_of, box_overlap
 from unwarp.models.jaderberg import activations, cnn
 from unwarp.nn import SpatialTransformer, centroid
+from unwarp.tasks.files import replacing
 from unwarp.tasks.machine import machine
 from unwarp.tasks.options import ColocaliseOptions
 from unwarp.transforms import Attention, Translation
@@ -34,7 +35,10 @@ from unwarp.warping import warp
 _ENCODER_BATCH, _ENCODER_PICTURES = 128, 500
 _ENCODER_LR = 4e-3
 _CANVAS = (84, 84)
+# Of the pictures, a third of the canvas.
+SIZE = (28, 28)
 _FOUND = 0.5
+_RESULTS = "results.json"
 # Coarse to fine: the transformer starts with all of the picture, for the digits to be brought together while all are in
 # sight, and closes in on the width of a digit. From the start at that width it learns to look where nothing is.
 _WINDOW = 1 / 3
@@ -139,8 +143,9 @@ def colocalise(digit: str, pictures: Pictures, encoder: Encoder, options: Coloca
         options: how to make the pictures and to train.
 
     Raises:
-        ValueError: for a class that the pictures do not have, or too few of it.
+        ValueError: for a class that the pictures do not have, or too few of it, or pictures of another size than 28×28.
     """
+    _check_size(pictures)
     rows = _rows_of(digit, pictures, options.pictures)
     generator = torch.Generator().manual_seed(options.seed)
     images, placed = _place(pictures, rows, options, generator)
@@ -217,25 +222,43 @@ def colocalise_all(
         tell: called with the name of a class, what was found and the seconds it took.
 
     Raises:
-        ValueError: as `colocalise`, before anything is trained.
+        ValueError: as `colocalise`, or for a class whose name is no file's, before anything is trained.
     """
+    _check_size(pictures)
     if pictures.labels.ndim != 1:
         raise ValueError(f"pictures: wanted one label each, got labels {list(pictures.labels.shape)}")
     for name in classes:
         _rows_of(name, pictures, options.pictures)
+        if name in ("", ".", "..") or not set(name).isdisjoint("/\\\0"):
+            raise ValueError(f"class: wanted a name that a file can have, got {name!r}")
     started = time.monotonic()
     encoder = train_encoder(pictures, options)
     record = {"options": vars(options), "encoder_seconds": round(time.monotonic() - started, 1)} | machine("cpu")
-    shares: dict[str, dict[str, float]] = {}
     out.mkdir(parents=True, exist_ok=True)
+    shares = _earlier(out / _RESULTS, vars(options))
     for name in classes:
         started = time.monotonic()
         result = colocalise(name, pictures, encoder, options)
         seconds = time.monotonic() - started
         shares[name] = {"found": result.found[-1].item(), "seconds": round(seconds, 1)}
         result.save(out / f"{name}.npz")
-        (out / "results.json").write_text(json.dumps(record | {"classes": shares}, indent=2) + "\n", encoding="utf-8")
+        with replacing(out / _RESULTS) as partial:
+            partial.write_text(json.dumps(record | {"classes": shares}, indent=2) + "\n", encoding="utf-8")
         tell(name, result, seconds)
+
+
+def _earlier(file: Path, options: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """What an earlier call with the same options has found."""
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+        return dict(record["classes"]) if record["options"] == options else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _check_size(pictures: Pictures) -> None:
+    if tuple(pictures.images.shape[2:]) != SIZE:
+        raise ValueError(f"pictures: wanted some of {SIZE}, got {list(pictures.images.shape)}")
 
 
 def _rows_of(name: str, pictures: Pictures, count: int) -> Tensor:

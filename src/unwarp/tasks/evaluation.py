@@ -12,7 +12,7 @@ from unwarp.data.arrays import DAMAGE
 from unwarp.data.batches import PictureBatches
 from unwarp.maps import LinearMap, Map
 from unwarp.models import Classifier
-from unwarp.nn import diagnose, seen_from_front
+from unwarp.nn import diagnose, mean_rotation, seen_from_front
 from unwarp.tasks.files import replacing
 from unwarp.tasks.turning import turn
 
@@ -77,11 +77,12 @@ def evaluate(model: Classifier, batches: PictureBatches, device: torch.device) -
         if seen.pull is not None:
             shown["outline"] = _outline(seen.pull).cpu()
             if batch.pull is not None and len(learned) * len(labels) < _POSES:
-                learned.append(_pose(seen.pull).cpu())
-                true.append(_pose(batch.pull, inverse=True).cpu())
+                size = batch.images.shape[2:]
+                learned.append(_pose(seen.pull, size).cpu())
+                true.append(_pose(batch.pull, size, inverse=True).cpu())
         if not gallery:
             gallery = {name: value[:_GALLERY] for name, value in shown.items()}
-            turning = before[_least_turned(batch.pull, len(before))]
+            turning = before[_least_turned(batch.pull, batch.images.shape)]
         wrong = (shown["predicted"] != shown["label"]).reshape(len(labels), -1).any(1)
         worst = {
             name: torch.cat([worst[name], value[wrong]]) if worst else value[wrong] for name, value in shown.items()
@@ -145,16 +146,19 @@ def _outline(pull: Map) -> Tensor:
     return grid.flatten(after, -2).unflatten(after, _OUTLINE)[..., :2]
 
 
-def _least_turned(pull: Map | None, count: int) -> Tensor:
-    """Which of `count` pictures: turned further they are still like what was learned from."""
+def _least_turned(pull: Map | None, shape: Sequence[int]) -> Tensor:
+    """Which of pictures of that shape: turned further they are still like what was learned from."""
     if pull is None:
-        return torch.arange(min(count, _TURNING))
-    angles = _pose(pull, inverse=True)[..., 0].abs().reshape(count, -1).amax(1)
+        return torch.arange(min(shape[0], _TURNING))
+    angles = mean_rotation(pull, shape[2:]).abs().reshape(shape[0], -1).amax(1)
     return angles.argsort()[:_TURNING].cpu()
 
 
-def _pose(pull: Map, *, inverse: bool = False) -> Tensor:
-    """Rotation, log-scale and centre of the part of the input that a map shows; of its inverse, if asked for."""
+def _pose(pull: Map, size: Sequence[int], *, inverse: bool = False) -> Tensor:
+    """Rotation in pixels of pictures of that size, log-scale and centre of the part of the input that a map shows.
+
+    Or of its inverse, if asked for.
+    """
     if inverse and isinstance(pull, LinearMap):
         pull, inverse = pull.inverse(), False
     diagnosis = diagnose(pull, (_OUTLINE[0],) * pull.ndim)
@@ -163,4 +167,4 @@ def _pose(pull: Map, *, inverse: bool = False) -> Tensor:
     sign = -1 if inverse else 1
     if inverse:  # no closed form: rotation and scale of the inverse are known all the same, its centre is not
         centre = torch.full_like(centre, float("nan"))
-    return torch.stack([sign * diagnosis.rotation, sign * diagnosis.scale.log(), *centre.unbind(-1)], dim=-1)
+    return torch.stack([sign * mean_rotation(pull, size), sign * diagnosis.scale.log(), *centre.unbind(-1)], dim=-1)

@@ -212,11 +212,17 @@ def keep(record: dict[str, Any], file: Path) -> None:
 def _train(path: Path, options: dict[str, Any], console: Console, later: int) -> dict[str, Any]:
     run = RunFolder(path, Options.of({**options, "name": path.name, "out": str(path.parent)}))
     backbone = run.options.model.backbone
-    if (path / "config.yaml").exists() and RunFolder.open(path, backbone=backbone).options != run.options:
+    if (path / "config.yaml").exists() and _what(RunFolder.open(path, backbone=backbone)) != _what(run):
         raise ValueError(f"out: wanted a run of the same options in {path}, got one of others; remove it")
     train(run, console, later)
     (record,) = run.results().values()
     return record
+
+
+def _what(run: RunFolder) -> dict[str, Any]:
+    """The options of a run but those of where and on what it runs."""
+    places = ("name", "out", "accelerator", "devices", "num_nodes")
+    return {name: value for name, value in run.options.flat().items() if name not in places}
 
 
 def _colocalise(path: Path, options: dict[str, Any], console: Console) -> dict[str, Any]:

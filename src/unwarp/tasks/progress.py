@@ -79,7 +79,7 @@ class TrainingProgress(Callback):
         if self._bar is not None:
             self._bar.update(self._task, description=text)
         elif (trainer.current_epoch + 1) % math.ceil((trainer.max_epochs or 1) / _LINES) == 0:
-            self.console.print(text, highlight=False)
+            self.console.print(text, highlight=False, soft_wrap=True)
 
     def _time_left(self, trainer: L.Trainer) -> str:
         done = trainer.current_epoch + 1

@@ -57,7 +57,9 @@ def train(run: RunFolder, console: Console, later: int = 0) -> bool:
     console.print(
         f"{run.options.data.data}: {len(splits.train)} training, {len(splits.validation)} validation and "
         f"{len(splits.test)} test pictures of {len(batches.classes)} classes, {batches.image_shape}",
+        markup=False,
         highlight=False,
+        soft_wrap=True,
     )
     # All are built before any is trained, so that a misfit is found at once, and before anything is written.
     interface = batches.image_shape, batches.classes, splits.steps

@@ -6,13 +6,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unwarp.coordinates import extents
+from unwarp.maps import LinearMap
 from unwarp.models import Classifier
 from unwarp.tasks.progress import to_uint8
-from unwarp.transforms import Rotation
+from unwarp.transforms.linear import rotation_matrix
 from unwarp.warping import warp
 
 _FRAMES = 24
 _REACH = math.radians(45)
+
+
+def _turn(angle: Tensor, pictures: Tensor) -> LinearMap:
+    """A rotation in pixels, however wide `pictures [n, C, H, W]` are."""
+    linear = rotation_matrix(angle.expand(len(pictures), 1), 2)
+    extent = extents(linear, pictures.shape[2:])
+    linear = linear * (extent / extent.unsqueeze(-1))
+    return LinearMap(torch.cat([linear, torch.zeros_like(linear[..., :1])], dim=-1))
 
 
 @torch.no_grad()
@@ -24,7 +34,7 @@ def turn(model: Classifier, pictures: Tensor) -> dict[str, np.ndarray]:
         `[F, n, C, h, w]`, or `[F, n, K, C, h, w]` for K maps of each picture. Pictures are uint8.
     """
     angles = _REACH * torch.sin(2 * math.pi * torch.arange(_FRAMES, device=pictures.device) / _FRAMES)
-    turned = [warp(pictures, Rotation()(angle.expand(len(pictures), 1))) for angle in angles]
+    turned = [warp(pictures, _turn(angle, pictures)) for angle in angles]
     return {
         "turning_angle": angles.rad2deg().cpu().numpy(),
         "turning_input": np.stack([to_uint8(images) for images in turned]),
