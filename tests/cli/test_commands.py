@@ -260,7 +260,7 @@ def test_align_straightens_at_full_resolution(
 def test_align_tells_rotations_in_pixels(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bar(True, (400, 200), 1).save(tmp_path / "wide.png")
+    bar(True, (200, 400), 1).save(tmp_path / "wide.png")
     angle = math.radians(30)
     turned = torch.tensor([[math.cos(angle), -math.sin(angle) / 2, 0], [2 * math.sin(angle), math.cos(angle), 0]])
     monkeypatch.setattr(Affine, "_to_map", lambda self, theta: LinearMap(turned.expand(len(theta), -1, -1)))
