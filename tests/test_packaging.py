@@ -90,8 +90,8 @@ def test_command_line_entry_point() -> None:
     assert entry.load() is main
 
 
-@pytest.mark.parametrize("pattern", ["py.typed", "recipes/*.yaml", "report/*.html"])
-def test_data_files_are_in_the_package(pattern: str) -> None:
-    folder, _, name = pattern.rpartition("/")
-    found = [file.name for file in files("unwarp").joinpath(folder).iterdir() if Path(file.name).match(name)]
-    assert found
+def test_data_files_are_in_the_package() -> None:
+    source = Path(__file__).parents[1] / "src" / "unwarp"
+    data = [file.relative_to(source) for suffix in ("typed", "yaml", "html") for file in source.rglob(f"*.{suffix}")]
+    assert Path("recipes/experiments/birds.yaml") in data
+    assert not [str(file) for file in data if not files("unwarp").joinpath(*file.parts).is_file()]
