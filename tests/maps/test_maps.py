@@ -268,9 +268,8 @@ def test_learned_control_points_are_cut_off_with_the_rest() -> None:
 
 
 def test_jacobians_behind_the_horizon_are_those_of_the_map() -> None:
-    pull = Projective()(torch.tensor([[1.0, 0.2, 0, 0.1, 1, 0, -3, 0.5]], dtype=torch.float64))
+    pull = Projective()(torch.tensor([[2.0, 0.2, 1, 0.1, 2, 1.5, -3, 0.5]], dtype=torch.float64))
     points = torch.tensor([[[0.9, 0.1], [0.1, 0.3]]], dtype=torch.float64)
-    assert (points[..., 0] * -3 + points[..., 1] * 0.5 + 1).sign().flatten().tolist() == [-1, 1]
-    ahead = torch.func.jacrev(lambda p: pull(p).sum((0, 1)))(points)[:, 0, 1]
-    torch.testing.assert_close(pull.jacobian(points)[0, 1], ahead)
-    assert pull.jacobian(points)[0, 0].isfinite().all()
+    assert (points @ torch.tensor([-3, 0.5], dtype=torch.float64) + 1).sign().flatten().tolist() == [-1, 1]
+    numeric = torch.func.jacrev(lambda p: pull(p).sum((0, 1)))(points)
+    torch.testing.assert_close(pull.jacobian(points), numeric.permute(1, 2, 0, 3))

@@ -76,6 +76,10 @@ def test_is_silent_while_something_is_seen() -> None:
     identity = Attention()(torch.tensor([[1.0, 0.0, 0.0]] * 4))
     assert not warn_if_collapsed(blank, blank, diagnose(identity, (8, 8)))
     assert math.isclose(diagnose(identity, (8, 8)).means()["scale"].item(), 1)
+    image = torch.cat([image, torch.zeros(4, 1, 8, 8)], 1)
+    image[:, 1, 0, 0] = 1  # a channel with nothing in the crop, beside one with much
+    crop = Attention()(torch.tensor([[0.5, 0.0, 0.0]] * 4))
+    assert not warn_if_collapsed(image, warp(image, crop), diagnose(crop, (8, 8)))
 
 
 def test_every_transformer_of_a_network_can_be_watched() -> None:
