@@ -314,3 +314,9 @@ def test_an_empty_batch_of_splines_goes_through_windows_and_jitter() -> None:
 def test_networks_that_would_see_nothing_are_refused(make: Callable[[], object], named: str) -> None:
     with pytest.raises((TypeError, ValueError), match=f"^{named}: wanted"):
         make()
+
+
+@pytest.mark.parametrize("size", [(22, 30), (17, 36), (40, 40)])
+def test_the_places_of_a_heatmap_cover_the_whole_picture(size: tuple[int, int]) -> None:
+    places = centroid((1, *size)).heatmap(torch.rand(1, 1, *size)).shape[1:]
+    assert [extent % count for extent, count in zip(size, places, strict=True)] == [0, 0]
