@@ -1,7 +1,7 @@
 """The classification networks of the spatial transformer paper (arXiv 1506.02025, A.4).
 
 The paper gives every network "around 400k parameters" and 32 to 64 filters per layer, which cannot both hold for the
-convolutional one; here the width follows from the number of parameters asked for, but for its first layer.
+convolutional one; here the width follows from the number of parameters asked for.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,9 +10,6 @@ import torch
 from torch import Tensor, nn
 
 _WIDEST = 4096
-# Within the paper's 32 to 64. A first layer has much work and few parameters, and a CPU needs half the time for one
-# whose filters fill whole vectors of 16.
-_FIRST = 48
 
 
 def fcn(
@@ -58,8 +55,6 @@ def cnn(
 ) -> nn.Sequential:
     """Convolutions of 9×9 and 7×7, each with 2× max-pooling, and a classifier, for images `(C, H, W)` of 24 and more.
 
-    The first has 48 filters, or fewer where the second has fewer.
-
     Args:
         in_shape: `(C, H, W)` of the images.
         num_classes: number of classes.
@@ -77,11 +72,10 @@ def cnn(
 
     def make(width: int) -> nn.Sequential:
         layers: list[nn.Module] = []
-        first = min(width, _FIRST)
-        for before, filters, kernel in ((in_shape[0], first, 9), (first, width, 7)):
-            layers.append(nn.Conv2d(before, filters, kernel, bias=not normalize))
+        for before, kernel in ((in_shape[0], 9), (width, 7)):
+            layers.append(nn.Conv2d(before, width, kernel, bias=not normalize))
             # Normalised after the pooling, there is a quarter of the work, and a rectifier after it does the same.
-            norm = [nn.MaxPool2d(2), nn.BatchNorm2d(filters), nn.ReLU()]
+            norm = [nn.MaxPool2d(2), nn.BatchNorm2d(width), nn.ReLU()]
             layers += norm if normalize else [nn.ReLU(), nn.MaxPool2d(2)]
         head = [nn.Flatten(), nn.Dropout(dropout), nn.Linear(width * size[0] * size[1], num_classes)]
         return change(nn.Sequential(*layers, *head))
