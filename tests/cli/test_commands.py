@@ -1,6 +1,7 @@
 """The commands as a user types them."""
 
 import csv
+import json
 import math
 import os
 import re
@@ -223,6 +224,19 @@ def test_evaluate_measures_what_train_measured(trained: Path, capsys: pytest.Cap
     assert code == 0
     for name, record in RunFolder.open(trained).results().items():
         assert f"{name}: test error {record['test_error']:.2f} %" in out
+
+
+def test_colocalise_takes_pictures_of_any_size(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = ["--pictures", 4, "--epochs", 1, "--steps", 1, "--starts", 1, "--parameters", 5000]
+    for name in CLASSES[:2]:
+        words = ["colocalise", "--data", pictures, "--classes", name, "--out", tmp_path, *small]
+        code, out, err = run(capsys, *words)
+        assert code == 0, err
+        assert f"{name}: " in out
+        assert (tmp_path / f"{name}.png").exists()
+    assert list(json.loads((tmp_path / "results.json").read_text())["classes"]) == list(CLASSES[:2])
 
 
 def test_align_straightens_at_full_resolution(

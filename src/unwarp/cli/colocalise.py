@@ -30,7 +30,7 @@ def main(argv: Sequence[str]) -> None:
     from unwarp.report import search_of
     from unwarp.tasks.colocalise import SIZE, Colocalised, colocalise_all
 
-    pictures = load(given.data, SIZE).train
+    pictures = load(given.data, size=SIZE).train
     classes = pictures.classes if given.classes is None else tuple(given.classes.split(","))
 
     out = Path(given.out)
