@@ -140,7 +140,7 @@ def _matrix_of_components(components: Tensor, ndim: int) -> Tensor:
     scales, angles, shears, shift = components.split([ndim, pairs, pairs, ndim], dim=-1)
     eye = torch.eye(ndim, dtype=components.dtype, device=components.device)
     shear = eye.expand(*components.shape[:-1], -1, -1)
-    for amount, (row, column) in zip(shears.unbind(-1), combinations(range(ndim), 2), strict=True):
-        shear = shear + amount[..., None, None] * torch.outer(eye[row], eye[column])
+    for index, (row, column) in enumerate(combinations(range(ndim), 2)):
+        shear = shear + shears[..., index, None, None] * torch.outer(eye[row], eye[column])
     linear = product(rotation_matrix(angles, ndim), shear) * scales.unsqueeze(-2)
     return _affine_matrix(linear, shift)
