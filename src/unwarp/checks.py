@@ -28,8 +28,7 @@ def check_tensor(name: str, value: Any) -> None:
 
 def check_ndim(ndim: Any, choices: Sequence[int] = (1, 2, 3)) -> None:
     """Raise TypeError or ValueError unless `ndim` is an integer of `choices`."""
-    if isinstance(ndim, bool) or not isinstance(ndim, int):
-        raise TypeError(f"ndim: wanted an integer, got {type(ndim).__name__}")
+    check_count("ndim", ndim)
     if ndim not in choices:
         raise ValueError(f"ndim: wanted one of {', '.join(map(str, choices))}; got {ndim}")
 

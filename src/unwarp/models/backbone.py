@@ -62,7 +62,7 @@ class Pretrained(nn.Module):
         outputs: of the last layer.
 
     Raises:
-        ValueError: for a name that timm does not know, or weights that it has not and cannot download.
+        RuntimeError, OSError: timm's, for a name that it does not know, or weights that it cannot download.
     """
 
     mean: Tensor
@@ -71,10 +71,7 @@ class Pretrained(nn.Module):
     def __init__(self, name: str, in_shape: Sequence[int], outputs: int) -> None:
         super().__init__()
         timm: Any = import_module("timm")
-        try:
-            self.network = timm.create_model(name, pretrained=True, in_chans=in_shape[0], num_classes=outputs)
-        except (RuntimeError, OSError) as error:
-            raise ValueError(f"wanted a network of timm and its weights, got {name!r}: {error}") from error
+        self.network = timm.create_model(name, pretrained=True, in_chans=in_shape[0], num_classes=outputs)
         normal = timm.data.resolve_model_data_config(self.network)
         for key in ("mean", "std"):
             of_colours = torch.tensor(normal[key])
