@@ -60,10 +60,17 @@ def _unwarp(image: Tensor, matrix: Tensor, size: Size) -> Tensor:
 
 def _torch(image: Tensor, matrix: Tensor, size: Size) -> Tensor:
     if image.ndim == 3:  # a line is a picture one pixel high
-        matrix = F.pad(matrix, (0, 1, 0, 1))[:, :, [0, 2, 1]] + matrix.new_tensor([[0, 0, 0], [0, 1, 0]])
+        scale, shift = matrix.split(1, dim=-1)
+        along = torch.cat([scale, torch.zeros_like(scale), shift], dim=-1)
+        matrix = torch.cat([along, _upright(matrix.device).expand(len(matrix), 1, 3)], dim=1)
         return _torch(image.unsqueeze(2), matrix, (1, *size)).squeeze(2)
     grid = F.affine_grid(matrix, [*image.shape[:2], *size], align_corners=False)
     return F.grid_sample(image, grid, align_corners=False)
+
+
+@cache
+def _upright(device: torch.device) -> Tensor:
+    return torch.tensor([0.0, 1, 0], device=device)
 
 
 def _unwarp_crops(image: Tensor, matrix: Tensor, size: Size) -> Tensor:
@@ -71,8 +78,11 @@ def _unwarp_crops(image: Tensor, matrix: Tensor, size: Size) -> Tensor:
 
 
 def _torch_crops(image: Tensor, matrix: Tensor, size: Size) -> Tensor:
-    copies = image.repeat_interleave(matrix.shape[1], 0)
-    return _torch(copies, matrix.flatten(0, 1), size).unflatten(0, matrix.shape[:2])
+    # All crops of a picture below each other in one grid, so that it is not copied.
+    count, crops = matrix.shape[:2]
+    grid = F.affine_grid(matrix.flatten(0, 1), [count * crops, 1, *size], align_corners=False)
+    below = F.grid_sample(image, grid.view(count, crops * size[0], size[1], 2), align_corners=False)
+    return below.unflatten(2, (crops, size[0])).movedim(2, 1)
 
 
 def _torch_homography(image: Tensor, matrix: Tensor, size: Size) -> Tensor:
@@ -97,9 +107,17 @@ def _unwarp_spline(image: Tensor, theta: Tensor, size: Size) -> Tensor:
 
 
 def _torch_spline(image: Tensor, theta: Tensor, size: Size) -> Tensor:
-    # Every point anew at every call: what is kept from call to call is ours.
-    points = identity_grid(size, device=theta.device).unsqueeze(0)
-    return F.grid_sample(image, _spline(theta.device)(theta)(points), align_corners=False)
+    points, basis = _basis(tuple(size), theta.device)
+    grid = (points + basis @ theta.unflatten(1, (-1, 2))).unflatten(1, tuple(size))
+    return F.grid_sample(image, grid, align_corners=False)
+
+
+@cache
+def _basis(size: tuple[int, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Samples `[H W, 2]`, and how far each goes with each control point, `[H W, L]`: kept, as the points are fixed."""
+    points, spline = identity_grid(size, device=device).flatten(0, -2), _spline(device)
+    moved = torch.eye(spline.num_params // 2, device=device).repeat_interleave(2, dim=1)
+    return points, (spline(moved)(points.unsqueeze(0)) - points)[..., 0].T.contiguous()
 
 
 def _unwarp_shrunk(image: Tensor, matrix: Tensor, size: Size) -> Tensor:
@@ -184,15 +202,16 @@ def _opencv(image: Tensor, matrix: Tensor, size: Size) -> Tensor:
     cv2.setNumThreads(torch.get_num_threads())
     pull = _in_pixels(matrix.double(), image.shape[2:]).numpy()
     affine, width_and_height = matrix.shape[1] == 2, (image.shape[3], image.shape[2])
-    out = []
     # OpenCV's own layout, so that nothing is copied for it.
-    for picture, one in zip(image.permute(0, 2, 3, 1).numpy(), pull, strict=True):
+    pictures = image.permute(0, 2, 3, 1).numpy()
+    out = np.empty(pictures.shape, dtype=np.float32)
+    for picture, one, result in zip(pictures, pull, out, strict=True):
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         if affine:
-            out.append(cv2.warpAffine(picture, one[:2], width_and_height, flags=flags))
+            cv2.warpAffine(picture, one[:2], width_and_height, dst=result, flags=flags)
         else:
-            out.append(cv2.warpPerspective(picture, one, width_and_height, flags=flags))
-    return torch.from_numpy(np.stack(out).reshape(image.permute(0, 2, 3, 1).shape)).permute(0, 3, 1, 2)
+            cv2.warpPerspective(picture, one, width_and_height, dst=result, flags=flags)
+    return torch.from_numpy(out).permute(0, 3, 1, 2)
 
 
 def _in_pixels(matrix: Tensor, size: Size) -> Tensor:

@@ -1,4 +1,4 @@
-"""The gather limit: how long it takes merely to read the pixels that a linear warp reads."""
+"""How long a plain loop takes that merely reads the pixels of a linear warp, one by one."""
 
 import ctypes
 import subprocess

@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -168,6 +169,10 @@ def test_many_maps_do_not_copy_the_image() -> None:
         (torch.zeros(2, 1, 4, 4), Affine()(torch.zeros(2, 6)), (4,), "size"),
         (torch.zeros(2, 1, 4, 4), Affine()(torch.zeros(2, 6)), (4, 0), "size"),
         (torch.zeros(2, 1, 4, 4), Affine()(torch.zeros(2, 6)), 4, "size"),
+        (torch.zeros(2, 1, 4, 4), Affine()(torch.zeros(2, 6)), (4, np.float32(2.5)), "size"),
+        (torch.zeros(2, 1, 4, 4), Affine()(torch.zeros(2, 6)), (4, 2 + 1j), "size"),
+        (torch.zeros(2, 1, 4, 4), Affine()(torch.zeros(2, 6)), (4, torch.tensor([1, 2])), "size"),
+        (torch.zeros(2, 1, 4, 4), Affine()(torch.zeros(2, 6)), (4, 10**20), "size"),
         (torch.zeros(2, 1, 4, 4), torch.zeros(2, 2, 3), None, "pull"),
         (torch.zeros(4, 4), LinearMap(torch.zeros(1, 2, 3)), None, "image"),
         (torch.zeros(2, 1, 4, 4).to_sparse(), Affine()(torch.zeros(2, 6)), None, "image"),

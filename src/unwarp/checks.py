@@ -9,6 +9,7 @@ from torch import Tensor
 
 IMAGE_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.uint8)
 COORDINATE_DTYPES = (torch.float32, torch.float64)
+_MOST = 2**63 - 1
 
 
 def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
@@ -24,6 +25,8 @@ def check_tensor(name: str, value: Any) -> None:
         raise TypeError(f"{name}: wanted a torch.Tensor, got {type(value).__name__}")
     if value.layout != torch.strided:
         raise TypeError(f"{name}: wanted a dense tensor, got {value.layout}; convert it with .to_dense()")
+    if value.is_nested:
+        raise TypeError(f"{name}: wanted a tensor of one shape, got a nested one")
 
 
 def check_ndim(ndim: Any, choices: Sequence[int] = (1, 2, 3)) -> None:
@@ -52,8 +55,15 @@ def check_size(size: Any, ndim: int, name: str = "size") -> None:
     if len(size) != ndim:
         raise ValueError(f"{name}: wanted {ndim} extents, got {tuple(size)}")
     for extent in size:
-        if isinstance(extent, (bool, float, Sequence, type(None))) or extent < 1:
+        if not _is_whole(extent) or extent < 1 or extent > _MOST:
             raise ValueError(f"{name}: wanted integers of at least 1, got {tuple(size)}")
+
+
+def _is_whole(value: Any) -> bool:
+    """Whether that is an integer, or stands for one where a program is traced."""
+    if isinstance(value, Tensor):
+        return value.ndim == 0 and not value.is_floating_point() and not value.is_complex()
+    return isinstance(value, (Integral, torch.SymInt)) and not isinstance(value, bool)
 
 
 def check_coordinates(name: str, value: Any) -> None:

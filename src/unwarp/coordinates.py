@@ -48,7 +48,7 @@ def product(a: Tensor, b: Tensor) -> Tensor:
 def matmul(a: Tensor, b: Tensor) -> Tensor:
     """The matrices `a @ b` where `product` would take too much memory, as exact as their dtype, too."""
     with without_autocast(a.device):
-        # Whether TF32 is allowed, compiled programs cannot ask.
+        # Whether TF32 is allowed, compiled programs cannot ask, nor others once it was set in torch's two ways.
         if a.is_cuda and a.dtype == torch.float32:
             return (a.double() @ b.double()).to(a.dtype)
         return a @ b

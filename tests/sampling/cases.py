@@ -37,15 +37,17 @@ def coordinates_of(kind: str, count: int, size: tuple[int, ...], dtype: torch.dt
     ndim = len(size)
     if "grid" in kind:
         points = 2.4 * torch.rand(count, torch.Size(size).numel(), ndim, dtype=dtype) - 1.2
-        if kind == "wild grid":
-            values = torch.tensor([float("nan"), float("inf"), -float("inf"), 1e30, -1e30, 5.0, -1.0, 1.0], dtype=dtype)
-            wild = torch.rand(points.shape) < 0.3
-            points = torch.where(wild, values[torch.randint(len(values), points.shape)], points)
-        return points
+        return _made_wild(points, (1e30, -1e30)) if kind == "wild grid" else points
     matrix = torch.eye(ndim + 1, dtype=dtype).repeat(count, 1, 1)
-    strength = {"near": 0.2, "far": 3.0, "singular": 0.0, "huge": 100.0, "projective": 0.4}[kind]
+    strength = {"far": 3.0, "singular": 0.0, "huge": 100.0, "projective": 0.4}.get(kind, 0.2)
     matrix = matrix * (kind != "singular") + strength * torch.randn(matrix.shape, dtype=dtype)
-    return matrix if kind == "projective" else matrix[:, :-1]
+    matrix = _made_wild(matrix) if "wild" in kind else matrix
+    return matrix if "projective" in kind else matrix[:, :-1]
+
+
+def _made_wild(values: Tensor, more: Sequence[float] = ()) -> Tensor:
+    wild = torch.tensor([torch.nan, torch.inf, -torch.inf, 5.0, -1.0, 1.0, *more], dtype=values.dtype)
+    return torch.where(torch.rand(values.shape) < 0.3, wild[torch.randint(len(wild), values.shape)], values)
 
 
 def draw(
@@ -89,6 +91,26 @@ def check(kernels: Kernels, case: Case) -> None:
     torch.testing.assert_close(found, wanted.detach())
     torch.testing.assert_close(for_image, gradients[0])
     torch.testing.assert_close(at, gradients[1], atol=1e-6, rtol=1e-6)
+
+
+def check_wild(kernels: Kernels, kind: str, ndim: int, padding: str, device: str = "cpu") -> None:
+    """What matrices that are not finite read, and give back, is that of the reference.
+
+    Their own gradient has no value that could be called right, and no other map may notice.
+    """
+    size, how = (3, 4, 5)[:ndim], (True, "linear", (padding,) * ndim)
+    image = torch.randn(1, 2, *(4, 3, 5)[:ndim], dtype=torch.float64, device=device)
+    matrices = coordinates_of(kind, 12, size, torch.float64).to(device)
+    grad_out = torch.randn(12, 2, *size, dtype=torch.float64, device=device)
+    wanted = reference.read(image.requires_grad_(), matrices, size, *how, None)
+    (of_image,) = torch.autograd.grad(wanted, image, grad_out)
+    image = image.detach()
+    torch.testing.assert_close(kernels.read(image, matrices, size, *how, None), wanted.detach())
+    torch.testing.assert_close(kernels.grad_image(grad_out, matrices, image, *how), of_image)
+    own = kernels.grad_coordinates(grad_out, image, matrices, *how, None)
+    tame = matrices.flatten(1).isfinite().all(1)
+    assert tame.any()
+    torch.testing.assert_close(own[tame], kernels.grad_coordinates(grad_out[tame], image, matrices[tame], *how, None))
 
 
 class Poison(TorchDispatchMode):

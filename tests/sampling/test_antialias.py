@@ -113,6 +113,21 @@ def test_long_footprints_have_no_more_probes_than_large_ones() -> None:
     assert sample(image, torch.zeros(1, 0, 3, 2), antialias=True).shape == (1, 1, 0, 3)
 
 
+def test_torch_func_knows_how_many_probes_there_are() -> None:
+    image, grids = torch.rand(1, 1, 9, 8, dtype=torch.float64), 1.5 * torch.rand(3, 1, 2, 3, 2, dtype=torch.float64)
+
+    def slope(grid: Tensor) -> Tensor:
+        return torch.func.jvp(lambda at: sample(image, at, antialias=True), (grid,), (torch.ones_like(grid),))[1]
+
+    def curvature(grid: Tensor) -> Tensor:
+        loss = torch.func.grad(lambda at: sample(image, at, antialias=True).square().sum())
+        return torch.func.grad(lambda at: loss(at).sum())(grid)
+
+    for derivative in (slope, curvature):
+        wanted = torch.stack([derivative(grid) for grid in grids])
+        torch.testing.assert_close(torch.func.vmap(derivative)(grids), wanted)
+
+
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_what_is_long_along_one_axis_is_read_pixel_by_pixel_there(ndim: int) -> None:
     length = 3000

@@ -9,7 +9,7 @@ from torch.export import Dim
 from unwarp.nn import SpatialTransformer, fully_connected
 from unwarp.sampling import sample
 from unwarp.transforms import Affine, Bounded, Projective, ThinPlateSpline, Transform
-from unwarp.warping import warp
+from unwarp.warping import warp, warp_adjoint
 
 
 @pytest.mark.parametrize("transform", [Affine(), Projective(), ThinPlateSpline()], ids=repr)
@@ -34,14 +34,66 @@ def test_compiles_whole_and_once_for_all_sizes(transform: Transform) -> None:
     assert len(graphs) == 1
 
 
-def test_forward_mode_is_compiled_too() -> None:
+@pytest.mark.parametrize("mode", ["linear", "spline3"])
+def test_forward_mode_is_compiled_too(mode: str) -> None:
     torch._dynamo.reset()
-    image, grid, direction = torch.rand(1, 1, 5, 6), torch.rand(1, 2, 3, 2), torch.rand(1, 2, 3, 2)
+    arguments = torch.rand(1, 1, 5, 6), torch.rand(1, 2, 3, 2)
+    directions = torch.rand(1, 1, 5, 6), torch.rand(1, 2, 3, 2)
 
-    def along(at: Tensor) -> Tensor:
-        return torch.func.jvp(lambda g: sample(image, g), (at,), (direction,))[1]
+    def along(*at: Tensor) -> Tensor:
+        return torch.func.jvp(lambda image, grid: sample(image, grid, mode=mode), at, directions)[1]
 
-    torch.testing.assert_close(torch.compile(along, fullgraph=True, backend="aot_eager")(grid), along(grid))
+    compiled = torch.compile(along, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(*arguments), along(*arguments))
+
+
+@pytest.mark.parametrize("derive", [torch.func.grad, torch.func.jacrev, torch.func.jacfwd, torch.func.hessian])
+def test_derivatives_of_torch_func_are_compiled_too(derive: Any) -> None:
+    torch._dynamo.reset()
+    image, grids = torch.rand(1, 1, 5, 6), torch.rand(3, 1, 2, 3, 2)
+    derivative = derive(lambda grid: sample(image, grid, mode="cubic").square().sum())
+    found = torch.compile(derivative, fullgraph=True, backend="aot_eager")(grids[0])
+    torch.testing.assert_close(found, derivative(grids[0]))
+    if derive is torch.func.grad:  # one vmap in another, as of the others, the compiler does not know
+        mapped = torch.func.vmap(derivative)
+        torch.testing.assert_close(torch.compile(mapped, fullgraph=True, backend="aot_eager")(grids), mapped(grids))
+
+
+def test_compiled_vmap_reads_by_the_kernels() -> None:
+    torch._dynamo.reset()
+    image, grids, called = torch.rand(1, 1, 5, 6), torch.rand(3, 1, 2, 3, 2), []
+
+    def backend(graph: torch.fx.GraphModule, inputs: list) -> object:
+        called.extend(str(node.target) for node in graph.graph.nodes)
+        return graph.forward
+
+    mapped = torch.func.vmap(lambda grid: sample(image, grid))
+    torch.testing.assert_close(torch.compile(mapped, fullgraph=True, backend=backend)(grids), mapped(grids))
+    assert "unwarp.read.default" in called
+
+
+def test_derivatives_of_splines_in_torch_func_are_refused_by_the_compiler() -> None:
+    torch._dynamo.reset()
+    grid = torch.rand(1, 2, 3, 2)
+    derivative = torch.func.grad(lambda image: sample(image, grid, mode="spline3").square().sum())
+    compiled = torch.compile(derivative, fullgraph=True, backend="aot_eager")
+    with pytest.raises(torch._dynamo.exc.Unsupported, match="no derivatives of B-splines"):
+        compiled(torch.rand(1, 1, 5, 6))
+
+
+@pytest.mark.parametrize("mode", ["linear", "spline3"])
+def test_the_adjoint_compiles_and_is_exported(mode: str) -> None:
+    torch._dynamo.reset()
+    values, pull = torch.rand(1, 2, 4, 3), Affine()(Affine().identity + 0.1 * torch.randn(1, 6))
+
+    class Adjoint(nn.Module):
+        def forward(self, values: Tensor) -> Tensor:
+            return warp_adjoint(values, pull, (5, 6), mode=mode)
+
+    wanted = Adjoint()(values)
+    compiled = torch.compile(Adjoint(), fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(values), wanted)
+    torch.testing.assert_close(torch.export.export(Adjoint(), (values,), strict=True).module()(values), wanted)
 
 
 @pytest.mark.parametrize("antialias", [False, True])

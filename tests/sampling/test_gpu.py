@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import Phase, given, settings
@@ -19,7 +20,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tests.sampling.cases import Case, Poison, check, coordinates_of, draw
+from tests.sampling.cases import Case, Poison, check, check_wild, coordinates_of, draw
 from unwarp.sampling import MODES, gpu, reference, sample
 
 launch: Any = pytest.importorskip("unwarp.sampling.gpu.launch", reason="Triton is not installed")
@@ -28,6 +29,16 @@ pytestmark = pytest.mark.filterwarnings("ignore:(invalid value|divide by zero|ov
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 TOOL = Path(__file__).parents[2] / "tools" / "compile_kernels.py"
 on_a_gpu = pytest.mark.skipif(DEVICE == "cpu", reason="needs a GPU")
+
+
+@pytest.fixture(autouse=True)
+def _maxima_of_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The interpreter's maximum of NaN and a number is NaN, that of a GPU the number, if nothing else is said."""
+    from triton.runtime import interpreter
+
+    builder = interpreter.InterpreterBuilder
+    monkeypatch.setattr(builder, "create_maxnumf", lambda self, a, b: self.binary_op(a, b, np.fmax))
+    monkeypatch.setattr(builder, "create_minnumf", lambda self, a, b: self.binary_op(a, b, np.fmin))
 
 
 @pytest.fixture(params=[False, True], ids=["", "deterministic"])
@@ -64,6 +75,15 @@ def test_values_and_gradients_are_those_of_the_reference(ndim: int, data: st.Dat
         check(launch, on_device(case))
     finally:
         torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.parametrize("padding", ["zeros", "border", "wrap"])
+@pytest.mark.parametrize("kind", ["wild", "wild projective"])
+@pytest.mark.parametrize("ndim", [1, 2])
+def test_matrices_that_are_not_finite_read_as_by_the_reference(
+    deterministic: bool, ndim: int, kind: str, padding: str
+) -> None:
+    check_wild(launch, kind, ndim, padding, DEVICE)
 
 
 @pytest.mark.parametrize(
@@ -327,9 +347,26 @@ def test_offsets_are_of_64_bits_where_32_do_not_hold_them() -> None:
     import triton.language as tl
 
     large, small = torch.empty(1, 1, 2**16, 2**16, device="meta"), torch.empty(2**20, 1, 2**6, 2**6, device="meta")
-    assert launch._index(launch._layout(large), launch._layout(small)) == tl.int64
-    assert launch._index(launch._layout(small)) == tl.int32
-    assert launch._index(launch._layout(small), out=(1, 1, 2**31)) == tl.int64
+    assert launch._index(launch._layout(large), launch._layout(small), dense=[]) == tl.int64
+    assert launch._index(launch._layout(small), dense=[]) == tl.int32
+    assert launch._index(launch._layout(small), dense=[(1, 1, 2**31)]) == tl.int64
+
+
+@pytest.mark.parametrize("linear", [True, False])
+def test_samples_are_numbered_with_64_bits_where_32_do_not_hold_them(linear: bool) -> None:
+    import triton.language as tl
+
+    # As the gradient of a sum, the picture and the grid are of few elements that stand for many.
+    samples = 2**31 if linear else 2**30
+    image, gradient = torch.empty(1, 1, 8, 8, device="meta"), torch.empty(1, 1, 1, device="meta").expand(1, 1, samples)
+    at = torch.empty(1, 2, 3, device="meta") if linear else torch.empty(1, 1, 1, device="meta").expand(1, samples, 2)
+    layouts = launch._layout(image), launch._layout(gradient), launch._layout(at)
+    how = (1, 1, samples // 2**15, 2**15), linear, "linear", ("zeros",) * 2
+    launches = [launch._plan_grad_coordinates(*layouts, *how, None, False)[0]]
+    if linear:
+        launches += [launch._plan_scatter(*layouts, *how), *launch._plan_exactly(*layouts, *how)[1:]]
+    for plan in launches:
+        assert plan.constants["INDEX"] == tl.int64
 
 
 class Called(TorchDispatchMode):
@@ -405,9 +442,10 @@ def run(*command: str, **environment: str) -> str:
 
 
 def test_triton_is_imported_when_it_is_needed() -> None:
-    code = "import sys, unwarp.sampling; from unwarp.sampling import gpu; print(gpu.AVAILABLE, 'triton' in sys.modules)"
-    assert run("-c", code).split() == ["True", "False"]
-    assert run("-c", "import sys; sys.modules['triton'] = None; " + code).split() == ["False", "True"]
+    code = "import sys, unwarp.sampling; from unwarp.sampling import gpu; print(gpu.MISSING, 'triton' in sys.modules)"
+    assert run("-c", code).split() == ["False"]
+    assert run("-c", "import sys; sys.modules['triton'] = None; " + code).split() == ["Triton", "True"]
+    assert run("-c", code, PATH="", CC="").split() == ["C", "compiler", "False"]
 
 
 @pytest.mark.parametrize("arch", [90])

@@ -10,7 +10,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tests.sampling.cases import KINDS, Case, check, coordinates_of, draw
+from tests.sampling.cases import KINDS, Case, check, check_wild, coordinates_of, draw
 from unwarp.coordinates import identity_grid, linear_grid, to_pixel
 from unwarp.sampling import MODES, PADDINGS, cpu, reference
 from unwarp.sampling.splines import spline_coefficients
@@ -126,6 +126,15 @@ def test_wide_outputs_are_read_in_tiles_of_rows(
     coordinates = coordinates_of(kind, 2, out_size, torch.float64)
     how = (kind != "grid", "linear", ("zeros",) * len(in_size))
     check(cpu, Case(image, coordinates, torch.randn(2, channels, *out_size, dtype=torch.float64), how, None))
+
+
+@pytest.mark.parametrize("padding", ["zeros", "border", "wrap"])
+@pytest.mark.parametrize("kind", ["wild", "wild projective"])
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+def test_matrices_that_are_not_finite_read_as_by_the_reference(
+    instruction_set: str, kind: str, ndim: int, padding: str
+) -> None:
+    check_wild(cpu, kind, ndim, padding)
 
 
 @pytest.mark.parametrize("kind", ["near", "far", "projective", "grid", "wild grid"])
@@ -423,3 +432,25 @@ def test_coefficients_of_splines_are_the_same_for_any_number_of_threads(
     coefficients = spline_coefficients(leaf, mode, beyond)
     (gradient,) = torch.autograd.grad(coefficients, leaf, other)
     torch.testing.assert_close((gradient * double).sum(), (coefficients * other).sum())
+
+
+@pytest.mark.parametrize("mode", ["nearest", "linear", "cubic"])
+@pytest.mark.parametrize("padding", ["zeros", "border"])
+def test_pixels_of_long_axes_stay_where_they_are(mode: str, padding: str) -> None:
+    # Two ulps of a coordinate are a pixel here.
+    image = torch.arange(2.0**22).reshape(1, 1, -1)
+    how = torch.eye(1, 2).unsqueeze(0), (image.shape[2],), True, mode, (padding,), None
+    assert torch.equal(reference.read(image, *how), image)
+    for one in SETS:
+        cpu.choose(one)
+        assert torch.equal(cpu.read(image, *how), image)
+    cpu.choose(SETS[0])
+
+
+def test_a_row_that_stands_for_many_is_not_read_beyond_its_end(instruction_set: str) -> None:
+    # Channel after channel, as of a whole image, but of each only the last row; AddressSanitizer sees what goes beyond.
+    image = torch.rand(2, 40, 12, 16)
+    rows = image[:, :, -1:].expand_as(image)
+    maps = coordinates_of("near", 2, (24, 32), torch.float32)
+    how = maps, (24, 32), True, "linear", ("border", "border"), None
+    assert torch.equal(cpu.read(rows, *how), cpu.read(rows.contiguous(), *how))

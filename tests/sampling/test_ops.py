@@ -270,11 +270,12 @@ def test_vmap_over_nothing(mode: str) -> None:
 
 def test_many_gradients_at_once() -> None:
     image = torch.rand(1, 2, 5, 5, dtype=torch.float64, requires_grad=True)
-    grid = grid_of(3, 2, count=1).requires_grad_()
-    values = sample(image, grid)
+    grid, fill = grid_of(3, 2, count=1).requires_grad_(), torch.rand(2, dtype=torch.float64, requires_grad=True)
+    leaves = (image, grid, fill)
+    values = sample(image, grid, padding="constant", fill=fill)
     directions = torch.randn(4, *values.shape, dtype=torch.float64)
-    found = torch.autograd.grad(values, (image, grid), directions, retain_graph=True, is_grads_batched=True)
-    single = [torch.autograd.grad(values, (image, grid), one, retain_graph=True) for one in directions]
+    found = torch.autograd.grad(values, leaves, directions, retain_graph=True, is_grads_batched=True)
+    single = [torch.autograd.grad(values, leaves, one, retain_graph=True) for one in directions]
     for gradient, wanted in zip(found, zip(*single, strict=True), strict=True):
         torch.testing.assert_close(gradient, torch.stack(wanted))
 
@@ -310,10 +311,18 @@ def test_autocast_leaves_coordinates_and_images_as_they_are() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:.*torch.jit:DeprecationWarning")
-def test_a_traced_program_reads_what_it_is_given() -> None:
+@pytest.mark.parametrize("mode", ["linear", "spline3"])
+def test_a_traced_program_reads_what_it_is_given(mode: str) -> None:
     first, second = [(torch.rand(1, 1, 5, 5), torch.rand(1, 4, 4, 2)) for _ in range(2)]
-    traced: Any = torch.jit.trace(lambda image, grid: sample(image, grid), first, check_trace=False)
-    torch.testing.assert_close(traced(*second), sample(*second))
+    traced: Any = torch.jit.trace(lambda image, grid: sample(image, grid, mode=mode), first, check_trace=False)
+    torch.testing.assert_close(traced(*second), sample(*second, mode=mode))
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:.*torch.jit:DeprecationWarning")
+def test_a_traced_program_takes_no_means_over_footprints() -> None:
+    arguments = torch.rand(1, 1, 5, 5), torch.rand(1, 4, 4, 2)
+    with pytest.raises(NotImplementedError, match="^antialias"):
+        torch.jit.trace(lambda image, grid: sample(image, grid, antialias=True), arguments)
 
 
 def test_forward_mode_agrees_with_reverse_mode() -> None:
@@ -355,6 +364,9 @@ def test_forward_mode_goes_through_a_backward_pass() -> None:
         (ValueError, torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 1, 2), {"fill": torch.ones(1)}, "fill"),
         (TypeError, torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 1, 2), {"fill": None}, "fill"),
         (TypeError, torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 1, 2), {"fill": torch.ones(1) * 1j}, "fill"),
+        (TypeError, torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 1, 2), {"fill": torch.ones(1).to_sparse()}, "fill"),
+        (ValueError, torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 1, 2), {"fill": torch.ones(1, device="meta")}, "fill"),
+        (ValueError, torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 1, 2), {"fill": 1e39}, "fill"),
         (
             ValueError,
             torch.zeros(1, 2, 2, 2),
@@ -367,3 +379,15 @@ def test_forward_mode_goes_through_a_backward_pass() -> None:
 def test_bad_input_is_named_at_the_door(kind: type, image: Tensor, grid: Tensor, words: dict, named: str) -> None:
     with pytest.raises(kind, match=f"^{named}: wanted"):
         sample(image, grid, **words)
+
+
+@pytest.mark.filterwarnings("ignore:.*nested tensors is in prototype:UserWarning")
+def test_nested_tensors_are_refused() -> None:
+    image = torch.nested.nested_tensor([torch.zeros(1, 2, 2), torch.zeros(1, 3, 2)])
+    with pytest.raises(TypeError, match="^image: wanted a tensor of one shape"):
+        sample(image, torch.zeros(2, 1, 1, 2))
+
+
+def test_zeros_that_are_not_in_memory_are_read() -> None:
+    grid = torch.rand(1, 3, 3, 2)
+    assert (sample(torch._efficientzerotensor((1, 1, 4, 4)), grid) == 0).all()

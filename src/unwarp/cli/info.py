@@ -30,9 +30,9 @@ def main(argv: Sequence[str]) -> None:
     names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     rows["gpus"] = ", ".join(names) or "none"
     kernels = f"compiled kernels ({cpu.chosen()}) on the CPU" if cpu.COMPILED else "no compiled kernels"
-    elsewhere = (
-        "Triton kernels on GPUs, plain torch elsewhere" if gpu.AVAILABLE else "plain torch elsewhere (no Triton)"
-    )
+    elsewhere = f"plain torch elsewhere (no {gpu.MISSING})"
+    if not gpu.MISSING:
+        elsewhere = "Triton kernels on GPUs, plain torch elsewhere"
     rows["sampler"] = f"{kernels}, {elsewhere}"
     try:
         rows["data"] = f"{data_folder()}" + (" (UNWARP_DATA)" if os.environ.get("UNWARP_DATA") else "")

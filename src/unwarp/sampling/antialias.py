@@ -41,6 +41,8 @@ def probes(footprints: Tensor, in_size: Sequence[int]) -> Iterator[tuple[Tensor,
 
     How many there are depends on the footprints, of which there must be one at least.
     """
+    if not torch.compiler.is_compiling() and torch._C._is_tracing():
+        raise NotImplementedError("antialias: torch.jit.trace would keep the number of probes; torch.export can")
     ndim = len(in_size)
     steps, point = footprints[..., :-1], footprints[..., -1]
     known = torch.isfinite(footprints).all(-1).all(-1)
@@ -53,7 +55,7 @@ def probes(footprints: Tensor, in_size: Sequence[int]) -> Iterator[tuple[Tensor,
     shrink = torch.where((shrink - nearest).abs() <= WHOLE, nearest, shrink)
 
     counts = shrink.ceil()
-    for number in range(int(counts.prod(-1).amax())):
+    for number in range(int(_unmapped(counts.prod(-1)).amax())):
         # The cells of each sample in its own order: the longest of all along each axis need not meet in one.
         cells, rest = [], torch.full_like(counts[..., 0], number)
         for axis in range(ndim):
@@ -65,6 +67,13 @@ def probes(footprints: Tensor, in_size: Sequence[int]) -> Iterator[tuple[Tensor,
         end = ((cell + 1) / shrink).clamp_max(1)
         offset = (begin + end) / 2 - 0.5
         yield (end - begin).prod(-1), point + (steps * offset.unsqueeze(-2)).sum(-1)
+
+
+def _unmapped(values: Tensor) -> Tensor:
+    """Those of all calls at once, where torch.func.vmap and its kin show only one."""
+    while torch._C._functorch.is_functorch_wrapped_tensor(values):
+        values = torch._C._functorch.get_unwrapped(values)
+    return values
 
 
 def _bounded(shrink: Tensor) -> Tensor:

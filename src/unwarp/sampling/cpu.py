@@ -44,6 +44,7 @@ def chosen() -> str | None:
 def computing_dtype(image: Tensor, coordinates: Tensor) -> torch.dtype:
     """What a kernel computes in: float64 where image or coordinates are, or offsets would not fit 32 bits."""
     span = sum((extent - 1) * stride for extent, stride in zip(image.shape[2:], image.stride()[2:], strict=True))
+    span = max(span, math.prod(image.shape[2:]))  # its gradient has no pixels in common
     wide = image.dtype == torch.float64 or coordinates.dtype == torch.float64 or span >= 2**31 - 1
     return torch.float64 if wide else torch.float32
 

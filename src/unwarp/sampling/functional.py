@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Sequence
+from numbers import Real
 
 import torch
 from torch import Tensor
 
-from unwarp.checks import check_choice, check_coordinates, check_image
+from unwarp.checks import check_choice, check_coordinates, check_image, check_tensor
 from unwarp.coordinates import extents
 from unwarp.sampling.antialias import footprints_of_grid
 from unwarp.sampling.modes import MODES, PADDINGS, spline_degree
@@ -159,6 +160,9 @@ def paddings_of(padding: str | Sequence[str], ndim: int) -> tuple[str, ...]:
 def _background(fill: float | Tensor, constant: bool, image: Tensor) -> Tensor | None:
     channels = image.shape[1]
     if isinstance(fill, Tensor):
+        check_tensor("fill", fill)
+        if fill.is_meta and not image.is_meta:
+            raise ValueError("fill: wanted numbers, got a tensor on the device meta, which has none")
         if fill.is_complex():
             raise TypeError(f"fill: wanted real numbers, got {fill.dtype}")
         if fill.numel() != 1 and tuple(fill.shape) != (channels,):
@@ -166,10 +170,11 @@ def _background(fill: float | Tensor, constant: bool, image: Tensor) -> Tensor |
         if not constant:
             raise ValueError("fill: wanted padding='constant' with it, got padding without it")
         return fill.reshape(-1).to(image.device)
-    if not isinstance(fill, (int, float)):
+    if not isinstance(fill, Real):
         raise TypeError(f"fill: wanted a number or a tensor, got {type(fill).__name__}")
-    if not -math.inf < fill < math.inf:
-        raise ValueError(f"fill: wanted a finite number, got {fill}")
+    held = image.dtype if image.is_floating_point() else torch.float32
+    if not abs(fill) <= torch.finfo(held).max:
+        raise ValueError(f"fill: wanted a finite number of {held}, got {fill}")
     if fill != 0 and not constant:
         raise ValueError("fill: wanted padding='constant' with it, got padding without it")
     return torch.full((1,), fill, dtype=torch.float64, device=image.device) if fill != 0 else None

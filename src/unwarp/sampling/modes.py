@@ -9,12 +9,20 @@ What each padding reads beyond the row `a b c d` (`.` is nothing, `f` the fill v
     wrap        b c d [a b c d] a b c
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
+
+from unwarp.coordinates import extents
 
 # The order of both is that of the enumerations in csrc/job.h.
 MODES = ("nearest", "linear", "cubic", "spline2", "spline3", "spline4", "spline5")
 PADDINGS = ("zeros", "constant", "border", "reflection", "wrap")
+
+# How far from a pixel's centre, in pixels, a sample may be taken to lie there, however long the axis: with more, those
+# that were rounded twice might be taken for a neighbour.
+MOST_TOLERANCE = 0.2
 
 # Keys' cubic convolution with the slope that OpenCV and torch use, so that ported models keep their numbers.
 CUBIC_SLOPE = -0.75
@@ -31,13 +39,20 @@ def taps_of(mode: str) -> int:
     return {"nearest": 1, "linear": 2, "cubic": 4}[mode] if degree is None else degree + 1
 
 
-def taps(position: Tensor, tolerance: float, mode: str) -> list[tuple[Tensor, Tensor | None]]:
+def tolerances(coordinates: Tensor, size: Sequence[int]) -> Tensor:
+    """How far rounding alone may have moved a position, in pixels along each axis `[D]`, (x, y, z)."""
+    # Rounding moves a pixel coordinate by a few times this: one ulp of a coordinate near 1, times half the extent.
+    precision = 2 * torch.finfo(coordinates.dtype).eps
+    return (precision * extents(coordinates, size)).clamp_max(MOST_TOLERANCE)
+
+
+def taps(position: Tensor, tolerance: float | Tensor, mode: str) -> list[tuple[Tensor, Tensor | None]]:
     """Pixel indices (integral, same dtype as `position`) and their weights (None for 1) along one axis.
 
     Args:
         position: pixel coordinates of any shape, finite.
-        tolerance: how far rounding alone may have moved a position, in pixels. A position that near to a pixel centre
-            is that centre, so that aligned samples return the pixel itself.
+        tolerance: how far from a pixel centre a position is that centre, so that aligned samples return the pixel
+            itself; see `tolerances`.
         mode: one of `MODES`.
     """
     if mode == "nearest":

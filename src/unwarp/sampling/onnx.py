@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from unwarp.coordinates import extents, linear_grid, to_normalized, to_pixel
+from unwarp.coordinates import linear_grid, to_normalized, to_pixel
 from unwarp.sampling import reference
+from unwarp.sampling.modes import tolerances
 
 # Far beyond any picture, in half extents, yet no runtime's pixel index overflows.
 _FARTHEST = float(2**20)
@@ -35,7 +36,7 @@ def read(
     # Asked for a coordinate that is not a number, a runtime might read anywhere.
     points = torch.where(grid.isnan(), 0.0, grid).clamp(-_FARTHEST, _FARTHEST).to(wide)
     if mode == "nearest":
-        points = _to_nearest(points, image.shape[2:], 2 * torch.finfo(grid.dtype).eps)
+        points = _to_nearest(points, image.shape[2:], tolerances(grid, image.shape[2:]))
 
     border = "zeros" if padding[0] == "constant" else padding[0]
     source, outside = image.to(wide), torch.zeros((), dtype=wide, device=image.device)
@@ -50,9 +51,9 @@ def read(
     return values.to(image.dtype)
 
 
-def _to_nearest(points: Tensor, in_size: Sequence[int], precision: float) -> Tensor:
+def _to_nearest(points: Tensor, in_size: Sequence[int], tolerance: Tensor) -> Tensor:
     """The pixel centres nearest to normalised points. Half-way between two, GridSample would take the even one."""
-    return to_normalized(torch.floor(to_pixel(points, in_size) + 0.5 + precision * extents(points, in_size)), in_size)
+    return to_normalized(torch.floor(to_pixel(points, in_size) + (0.5 + tolerance)), in_size)
 
 
 def _grid_sample(image: Tensor, points: Tensor, mode: str, padding: str) -> Tensor:

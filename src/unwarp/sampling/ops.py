@@ -56,7 +56,7 @@ def read_adjoint(
     values: Tensor, coordinates: Tensor, like: Tensor, linear: bool, mode: str, padding: Sequence[str]
 ) -> Tensor:
     """The transpose of `read` without a fill: `values [N K, C, *size]` given to an image of the form of `like`."""
-    if torch._C._is_tracing():
+    if not torch.compiler.is_compiling() and torch._C._is_tracing():
         raise NotImplementedError("warp_adjoint: torch.jit.trace cannot follow it; torch.export can")
     if _has_kernel(like, mode) and not _is_for_reference(values, coordinates):
         return _grad_image(values, coordinates, like, linear, mode, tuple(padding))
@@ -77,7 +77,8 @@ def _is_for_reference(*tensors: Tensor | None) -> bool:
     # To ask each tensor takes longer than to ask whether anyone is in forward mode.
     in_forward_mode = forward_ad._current_level >= 0
     if torch.compiler.is_compiling():
-        return in_forward_mode
+        # Nor does torch.compile find the derivatives of operators of one's own inside torch.func.grad.
+        return in_forward_mode or is_inside("Grad", "Jvp")
     if torch._C._is_tracing():
         return True
     # Tangents of an outer level do not show at an inner one.
@@ -85,6 +86,15 @@ def _is_for_reference(*tensors: Tensor | None) -> bool:
         torch._C._are_functorch_transforms_active()
         or any(t is not None and forward_ad.unpack_dual(t).tangent is not None for t in tensors)
     )
+
+
+def is_inside(*transforms: str) -> bool:
+    """Whether one of these transforms of torch.func is at work: "Grad" (also vjp), "Jvp"; traced as what it is then."""
+    return any(level.key().name in transforms for level in torch._C._functorch.get_interpreter_stack() or ())
+
+
+# As torch.compiler.assume_constant_result does, which imports the compiler. Compiled programs are guarded by it.
+is_inside._dynamo_marked_constant = True  # pyright: ignore[reportFunctionMemberAccess]
 
 
 @torch.library.register_fake("unwarp::read", lib=_library)
@@ -135,7 +145,7 @@ def _read_backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
         ones = torch.ones_like(image[:, :1], dtype=torch.promote_types(image.dtype, coordinates.dtype))
         outside = 1 - _read(ones, coordinates, size, *words, None)
         # Summed in double precision: the order in which threads add does not show in single.
-        of_channels = (grad_out * outside).transpose(0, 1).flatten(1).sum(1, dtype=torch.float64)
+        of_channels = (grad_out * outside).sum([0, *range(2, grad_out.ndim)], dtype=torch.float64)
         for_fill = of_channels.sum_to_size(fill.shape).to(fill.dtype)
     return for_image, for_coordinates, None, None, None, None, for_fill
 
@@ -184,7 +194,9 @@ def _is_plain(arguments: Iterable[Any]) -> bool:
     for argument in arguments:  # a generator would take as long as all else here
         if isinstance(argument, Tensor):
             on_device = argument.is_cpu or argument.is_cuda
-            if type(argument) not in _PLAIN or not on_device or argument.is_neg() or is_legacy_batchedtensor(argument):
+            if type(argument) not in _PLAIN or not on_device or is_legacy_batchedtensor(argument):
+                return False
+            if argument.is_neg() or argument._is_zerotensor():
                 return False
     return True
 

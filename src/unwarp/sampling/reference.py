@@ -12,7 +12,7 @@ from torch import Tensor
 
 from unwarp.coordinates import linear_grid, to_pixel
 from unwarp.sampling.antialias import probes
-from unwarp.sampling.modes import read_index, taps
+from unwarp.sampling.modes import read_index, taps, tolerances
 
 # Far beyond any picture, yet an exact integer in float32 and safe to turn into an index.
 _FARTHEST = float(2**30)
@@ -72,15 +72,16 @@ def _sample(image: Tensor, grid: Tensor, mode: str, padding: Sequence[str], fill
     source = image.to(wide) if image.requires_grad else image
     source = source.flatten(2)
 
-    # Rounding moves a pixel coordinate by a few times this: one ulp of a coordinate near 1, times half the extent.
-    precision = 2 * torch.finfo(grid.dtype).eps
     axes = []
     inside = None
     stride = 1
-    for position, count, beyond in zip(reversed(positions), reversed(in_size), reversed(padding), strict=True):
+    near = tolerances(grid, in_size).unbind()
+    for position, tolerance, count, beyond in zip(
+        reversed(positions), near, reversed(in_size), reversed(padding), strict=True
+    ):
         axis = []
         weight_inside = None
-        for index, weight in taps(position, precision * count, mode):
+        for index, weight in taps(position, tolerance, mode):
             index, valid = read_index(index, count, beyond)
             if valid is not None:
                 valid = valid.to(wide)

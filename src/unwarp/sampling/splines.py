@@ -9,11 +9,13 @@ from functools import lru_cache
 from typing import Any
 
 import torch
+import torch.autograd.forward_ad as forward_ad
 from torch import Tensor
 
-from unwarp.coordinates import without_autocast
+from unwarp.coordinates import matmul
 from unwarp.sampling import cpu
 from unwarp.sampling.modes import read_index, taps
+from unwarp.sampling.ops import is_inside
 
 # The weight of a pixel k places away falls as 0.43 to the power of k (the largest pole, of degree 5): after so many
 # places it is less than float64 resolves: what comes round a "wrap" is needed no further, and where the inverse is
@@ -64,6 +66,12 @@ def _inverse(count: int, mode: str, padding: str) -> Tensor:
     return inverse.where(inverse.abs() > _NOTHING, 0)
 
 
+@lru_cache(maxsize=16)
+def _inverse_on(device: torch.device, dtype: torch.dtype, count: int, mode: str, padding: str) -> Tensor:
+    # Kept: to bring it there, the device would have to be waited for.
+    return _inverse(count, mode, padding).to(device, dtype)
+
+
 def _solve(image: Tensor, mode: str, padding: Sequence[str], transposed: bool) -> Tensor:
     """What the compiled kernels do, bit for bit the same whatever the number of threads."""
     result = image.clone(memory_format=torch.contiguous_format)
@@ -82,23 +90,18 @@ def _outside(padding: str) -> str:
 
 
 def _filter(image: Tensor, mode: str, padding: Sequence[str], transposed: bool) -> Tensor:
-    # Outside any autocast, and not in TF32: coefficients of less precision would not go through the pixels.
-    rounds = image.is_cuda and torch.get_float32_matmul_precision() != "highest"
-    result = image.double() if rounds else image
-    with without_autocast(image.device):
-        for axis, beyond in enumerate(padding, start=2):
-            lines = result.movedim(axis, -1)
-            result = _filter_lines(lines, mode, _outside(beyond), transposed)
-            result = result.movedim(-1, axis)
-    return result.to(image.dtype, memory_format=torch.contiguous_format)
+    for axis, beyond in enumerate(padding, start=2):
+        lines = _filter_lines(image.movedim(axis, -1), mode, _outside(beyond), transposed)
+        image = lines.movedim(-1, axis)
+    return image.contiguous()
 
 
 def _filter_lines(lines: Tensor, mode: str, padding: str, transposed: bool) -> Tensor:
     count = lines.shape[-1]
-    inverse = _inverse(min(count, _PIECE), mode, padding).to(lines.device, lines.dtype)
+    inverse = _inverse_on(lines.device, lines.dtype, min(count, _PIECE), mode, padding)
     across = inverse if transposed else inverse.T
     if count <= _PIECE:
-        return lines @ across
+        return matmul(lines, across)
     if padding == "wrap":
         around = torch.cat([lines[..., -_REACH:], lines, lines[..., :_REACH]], dim=-1)
         return _in_pieces(around, across)[..., _REACH:-_REACH]
@@ -111,7 +114,7 @@ def _in_pieces(lines: Tensor, across: Tensor) -> Tensor:
     last = lines.shape[-1] - _PIECE
     for start in (*range(0, last, _PIECE - 2 * _REACH), last):
         low, high = 0 if start == 0 else _REACH, _PIECE if start == last else _PIECE - _REACH
-        piece = lines[..., start : start + _PIECE] @ across
+        piece = matmul(lines[..., start : start + _PIECE], across)
         out[..., start + low : start + high] = piece[..., low:high]
     return out
 
@@ -175,7 +178,19 @@ class _Filtered(torch.autograd.Function):
 
 def _coefficients(image: Tensor, mode: str, padding: Sequence[str], transposed: bool) -> Tensor:
     if torch.compiler.is_compiling():
+        if forward_ad._current_level >= 0:
+            primal, tangent = forward_ad.unpack_dual(image)
+            if tangent is not None:
+                value, along = (_coefficients(part, mode, padding, transposed) for part in (primal, tangent))
+                return forward_ad.make_dual(value, along)
+        if image.requires_grad and is_inside("Grad"):
+            raise NotImplementedError(
+                "mode: torch.compile finds no derivatives of B-splines inside torch.func.grad or vjp; wanted "
+                "torch.autograd.grad there, or no compilation"
+            )
         return torch.ops.unwarp.spline_coefficients.default(image, mode, padding, transposed)
+    if torch._C._is_tracing():  # which fails at an operator with a list of words
+        return _filter(image, mode, padding, transposed)
     return _Filtered.apply(image, mode, padding, transposed)  # pyright: ignore[reportReturnType]
 
 

@@ -10,6 +10,7 @@
 #include <pthread.h>
 #endif
 
+#include <algorithm>
 #include <atomic>
 #include <optional>
 #include <stdexcept>
@@ -133,7 +134,7 @@ Reading reading(const Array& image, const Array& out, const Array& points, bool 
         job.in_size[d] = static_cast<std::int64_t>(image.shape(axis));
         job.out_size[d] = static_cast<std::int64_t>(out.shape(axis));
         job.samples *= job.out_size[d];
-        job.tolerance[d] = precision * static_cast<double>(job.in_size[d]);
+        job.tolerance[d] = std::min(precision * static_cast<double>(job.in_size[d]), most_tolerance);
         job.padding[d] = static_cast<Padding>(how.padding[static_cast<std::size_t>(d)]);
         want(job.in_size[d] > 0, "wanted at least one pixel along each axis");
     }

@@ -8,6 +8,9 @@ namespace unwarp {
 // So many samples, which follow each other, are located and read at a time.
 constexpr int block_size = 256;
 
+// As in modes.py.
+constexpr double most_tolerance = 0.2;
+
 enum class Element : int { f16, bf16, f32, f64, u8 };
 enum class Mode : int { nearest, linear, cubic, spline2, spline3, spline4, spline5 };
 enum class Padding : int { zeros, constant, border, reflection, wrap };
@@ -33,7 +36,7 @@ struct Job {
     Mode mode;
     Padding padding[3];
     const double* fill;   // [C], or null for zeros
-    double tolerance[3];  // how far rounding may have moved a position, in pixels
+    double tolerance[3];  // how far rounding may have moved a position, in pixels; at most `most_tolerance`
 
     // Where the samples read. Either a matrix per map, `[N * K, D + 1, D + 1]`, from output samples counted from the
     // centre of the output to input pixels counted from the centre of the image; or normalised points `[N * K, Q, D]`;

@@ -229,13 +229,13 @@ template <int D, class W, class Put>
         Vec<W> position[D], scale{}, w{};
         if (projective) {
             w = matrix.apply(D, block, at);
-            scale = 1 / max(w, splat<W>(W(horizon)));
+            scale = 1 / max(splat<W>(W(horizon)), w);  // not a number where w is none
         }
         for (int d = 0; d < D; ++d) {
             Vec<W> centred = matrix.apply(d, block, at);
             if (projective) {
                 centred *= scale;
-                const Vec<W> out = max(magnitude<W>(centred), splat<W>(far[d]));
+                const Vec<W> out = max(splat<W>(far[d]), magnitude<W>(centred));
                 centred = w > W(horizon) ? centred : (centred < 0 ? -out : out);
             }
             position[d] = centred + centre[d];

@@ -170,7 +170,10 @@ struct Pack {
     W* vector(std::int64_t index) const { return data + index * pixels * lanes; }
 
     void read(const Job& job, const Plane& plane, const T* image, const Group& group) {
-        fetch_group<T, W>(job, plane, image, pixels, group);
+        // An image may be one row, or pixels of another that lie apart.
+        std::int64_t last = 0;
+        for (int d = 0; d < D; ++d) last += (job.in_size[d] - 1) * plane.stride[d];
+        if (last + 1 == pixels) fetch_group<T, W>(job, plane, image, pixels, group);
         for (std::int64_t v = group.begin; v < group.end; ++v) {
             const Across<T, W> across(job, plane, v);
             for_rows(job, plane, [&](std::int64_t from, std::int64_t pixel, std::int64_t count) {

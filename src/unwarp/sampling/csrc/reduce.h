@@ -59,7 +59,7 @@ struct SlopeSums {
         if (job.projective) {
             const Matrix<D, W> matrix(job, map);
             const Vec<W> w = matrix.apply(D, block, at);
-            const Vec<W> scale = 1 / max(w, splat<W>(W(horizon)));
+            const Vec<W> scale = 1 / max(splat<W>(W(horizon)), w);
             const Int<W> ahead = w > W(horizon);
             Vec<W> of_w{};
             for (int d = 0; d < D; ++d) {

@@ -1,13 +1,15 @@
 """The sampler on GPUs, by Triton kernels: which cases they take, and the operators.
 
-Triton comes with builds of torch for CUDA on Linux. It is imported when the first tensor of a GPU is sampled, and
-launches on the current device, which the operators make that of the tensors.
+Triton comes with builds of torch for CUDA on Linux, and wants a C compiler. It is imported when the first tensor of a
+GPU is sampled, and launches on the current device, which the operators make that of the tensors.
 """
 
+import os
 import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
+from shutil import which
 
 import torch
 from torch import Tensor
@@ -18,14 +20,23 @@ from unwarp.sampling.modes import taps_of
 # Every pixel that a sample reads is a piece of code: with more of them, compiling takes minutes.
 _MOST_TAPS = 64
 
-AVAILABLE = find_spec("triton") is not None
-if torch.version.cuda and not AVAILABLE:
-    warnings.warn("Triton is not installed: sampling on GPUs is correct, but slow", stacklevel=2)
+
+def _missing() -> str:
+    if find_spec("triton") is None:
+        return "Triton"
+    # It compiles a launcher for every kernel; images of containers often lack what to do that with.
+    return "" if os.environ.get("CC") or which("gcc") or which("clang") else "C compiler"
+
+
+# What the kernels want and do not find; "" if nothing.
+MISSING = _missing()
+if torch.version.cuda and MISSING:
+    warnings.warn(f"no {MISSING}, which kernels want: sampling on GPUs is correct, but slow", stacklevel=2)
 
 
 def supports(image: Tensor, mode: str) -> bool:
     """Whether kernels do this: all but splines of degree 4 and 5 in volumes."""
-    return image.is_cuda and AVAILABLE and _is_written(image, mode)
+    return image.is_cuda and not MISSING and _is_written(image, mode)
 
 
 def _is_written(image: Tensor, mode: str) -> bool:

@@ -22,7 +22,7 @@ from unwarp.sampling.gpu.locate import (
     unravel,
 )
 from unwarp.sampling.gpu.probes import load_footprints, probe, shrinking
-from unwarp.sampling.gpu.taps import find_taps, offset_of, settle, weigh, weight_of
+from unwarp.sampling.gpu.taps import find_taps, offset_of, settle, tolerance_of, weigh, weight_of
 from unwarp.sampling.gpu.whole_numbers import bits_of, exponent_of, power_of_two
 
 # A map is gathered unless its pixels would visit this many times the samples that they need, or the inverse is not
@@ -254,7 +254,7 @@ def scatter(
         samples, mask, centered = take(block, 0, (), count, out_size, over, LINEAR, 0, BLOCK, INDEX, W)
         gradient = grad_out + pull * grad_map + first.to(tl.int64) * grad_c + samples * grad_q
         target = result + (n * channels + first) * pixels
-        dense = (1, in_x, in_x * in_y)
+        dense = (1, in_x, in_x.to(INDEX) * in_y)
         some = tl.minimum(at_once, channels - first)
         if FOOTPRINTS:
             steps, positions = load_footprints(at, strides, samples, mask, in_size, W)
@@ -485,7 +485,7 @@ def visit(
     for d in tl.static_range(ndim):
         position = tl.minimum(tl.maximum(positions[d], -FARTHEST), FARTHEST)
         pixel = centered[d] + (in_size[d] - 1).to(W) * 0.5
-        tolerance = in_size[d].to(W) * PRECISION
+        tolerance = tolerance_of(in_size[d], PRECISION, W)
         if MODE == "linear":
             weight = weight * tl.maximum(1 - tl.abs(settle(position, tolerance) - pixel), 0.0)
         else:

@@ -18,7 +18,7 @@ from unwarp.sampling.gpu import reading
 from unwarp.sampling.gpu.boxes import BOX_X, BOX_Y
 from unwarp.sampling.gpu.locate import reciprocal
 from unwarp.sampling.gpu.taps import padding_code
-from unwarp.sampling.modes import taps_of
+from unwarp.sampling.modes import MOST_TOLERANCE, taps_of
 
 # Samples that a program of four warps takes at once: several per thread, which hides latency, or one where it reads so
 # many pixels that registers run short, or where a large GPU would have too few programs (fewer than so many).
@@ -149,7 +149,7 @@ def grad_image(
         return result.to(like.dtype)
 
     limbs = 2 if wide == torch.float64 else 1
-    fixed = torch.empty(limbs, *like.shape, dtype=torch.int64, device=like.device)
+    fixed = _empty((limbs, *like.shape), like.device)
     limits = torch.zeros(like.shape[0], dtype=torch.int64 if limbs == 2 else torch.int32, device=like.device)
     scatters = torch.empty(like.shape[0], dtype=torch.int32, device=like.device)
     result = torch.empty_like(like, memory_format=torch.contiguous_format)
@@ -158,6 +158,16 @@ def grad_image(
     scatter(gradient, coordinates, fixed, limits, scatters)
     finish(gradient, coordinates, fixed, limits, scatters, result)
     return result
+
+
+def _empty(shape: Sequence[int], device: torch.device) -> Tensor:
+    """Whole numbers of 64 bits that torch does not fill: where pixels gather, they are not written to at all."""
+    fills = torch.utils.deterministic.fill_uninitialized_memory
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    try:
+        return torch.empty(shape, dtype=torch.int64, device=device)
+    finally:
+        torch.utils.deterministic.fill_uninitialized_memory = fills
 
 
 class _Layout(NamedTuple):
@@ -212,7 +222,7 @@ def _plan_read(
     how |= _in_boxes(how, out) if cells else _IN_BLOCKS
     programs, at_once = _shares(out, how, _MOST_WARPS if cells else _MOST_PROGRAMS)
     numbers = (*_strides(image), *_samples(image, coordinates, out, fill, how["DEPTH"]), programs, at_once)
-    how |= {"FILLED": fill is not None, "INDEX": _index(image, coordinates, out=out)}
+    how |= {"FILLED": fill is not None, "INDEX": _index(image, coordinates, dense=[out])}
     how |= {"CELLS": cells, "DENSE": image.stride[-1] == 1, "SINGLE": out[1] == 1}
     return _Launch(reading.read, out[0] * programs * _pieces(out[1], at_once), numbers, how)
 
@@ -241,7 +251,8 @@ def _plan_grad_coordinates(
     if linear:
         programs = 1 if alone else min(programs, _pieces(_MOST_SUMS_OF_WARPS if cells else _MOST_SUMS, out[0]))
     numbers = (*_strides(image), *gradient.stride, *_samples(image, coordinates, out, fill, how["DEPTH"]), programs)
-    how |= {"FILLED": fill is not None, "SCATTERS": scatters, "INDEX": _index(image, gradient, coordinates)}
+    index = _index(image, gradient, coordinates, dense=[(out[0], how["NDIM"], *out[2:])])
+    how |= {"FILLED": fill is not None, "SCATTERS": scatters, "INDEX": index}
     how |= {"CELLS": cells, "DENSE": image.stride[-1] == 1, "SINGLE": out[1] == 1}
     return _Launch(coordinates_kernels.grad_coordinates, out[0] * programs, numbers, how), programs
 
@@ -274,7 +285,7 @@ def _plan_scatter(
         programs,
         at_once,
     )
-    how |= {"GATHERS": gathers, "LIMBS": limbs, "INDEX": _index(gradient, coordinates, out=like.shape)}
+    how |= {"GATHERS": gathers, "LIMBS": limbs, "INDEX": _index(gradient, coordinates, dense=[like.shape, out])}
     return _Launch(image_kernels.scatter, out[0] * programs * _pieces(out[1], at_once), numbers, how)
 
 
@@ -314,7 +325,7 @@ def _plan_exactly(
     scatter = _plan_scatter(like, gradient, coordinates, out, linear, mode, padding, bits, gathers, limbs)
     at_once = min(like.shape[1], _MOST_CHANNELS)
     blocks = _pieces(math.prod(like.shape[2:]), _BLOCK_OF_PIXELS) * _pieces(like.shape[1], at_once)
-    index = _index(gradient, coordinates, out=like.shape)
+    index = _index(gradient, coordinates, dense=[like.shape, out])
     shared |= {"MODE": mode, "INDEX": index, "BLOCK": _BLOCK_OF_PIXELS, "CHANNELS": at_once}
     finish = _Launch(image_kernels.finish, images * blocks, (*numbers, bits, *_over(like.shape)), shared)
     return prepare, scatter, finish
@@ -347,7 +358,7 @@ def _how(
 def _in_cells(image: _Layout, how: Mapping[str, Any]) -> bool:
     """Whether samples can be read as lying in cells, which rounding must not move out of the picture."""
     linear = how["MODE"] == "linear" and not how["FOOTPRINTS"]
-    return linear and max(image.shape[2:]) * how["PRECISION"] < 0.25
+    return linear and max(image.shape[2:]) * how["PRECISION"] < MOST_TOLERANCE
 
 
 def _in_boxes(how: Mapping[str, Any], out: tuple[int, ...]) -> dict[str, int]:
@@ -414,10 +425,14 @@ def _samples(
     return (*_strides_of_four(coordinates), by_channel, *_spatial(image.shape), *_spatial(out), *counts, *over)
 
 
-def _index(*layouts: _Layout, out: Sequence[int] = ()) -> tl.dtype:
-    """The type of offsets within one image, or what is of one map; `out` is the shape of a tensor without gaps."""
+def _index(*layouts: _Layout, dense: Sequence[Sequence[int]]) -> tl.dtype:
+    """The type of offsets within one image, or what is of one map; `dense` are shapes of tensors without gaps.
+
+    Samples are numbered, too, however few elements those that are given lie in.
+    """
     spans = [sum((n - 1) * abs(s) for n, s in zip(of.shape[1:], of.stride[1:], strict=True)) for of in layouts]
-    return tl.int64 if max(*spans, math.prod(out[1:])) >= 2**31 - _BLOCKS[0][1] else tl.int32
+    spans += [math.prod(shape[1:]) for shape in dense]
+    return tl.int64 if max(spans) >= 2**31 - _BLOCKS[0][1] else tl.int32
 
 
 def _over(out: Sequence[int]) -> tuple[int, int]:

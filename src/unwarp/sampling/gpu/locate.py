@@ -86,6 +86,12 @@ def divide(a, b, W: tl.constexpr):
 
 
 @triton.jit
+def larger(a, b):
+    """The larger of two, not a number where one is none, which GPUs' own maximum takes the other for."""
+    return tl.maximum(a, b, propagate_nan=tl.PropagateNan.ALL)
+
+
+@triton.jit
 def in_pixels(entry, row: tl.constexpr, column: tl.constexpr, in_size, out_size, W: tl.constexpr):
     """An entry of a normalised matrix as that of the matrix from output to input pixels, both counted from the middle.
 
@@ -132,8 +138,8 @@ def horizon_bound(size, W: tl.constexpr):
 def depth(entries, centered, ndim: tl.constexpr, W: tl.constexpr):
     """Of a projective map: its last coordinate w, whether a sample lies before the horizon, and 1 / w there."""
     w = apply_row(entries, ndim, centered, 0.0)
-    ahead = w > HORIZON
-    return ahead, divide(1.0, tl.where(ahead, w, w * 0 + HORIZON), W)
+    # As a bare number it would be rounded to float32.
+    return w > HORIZON, divide(1.0, larger(w, tl.full([1], HORIZON, W)), W)
 
 
 @triton.jit
@@ -146,7 +152,7 @@ def transform(entries, centered, in_size, PROJECTIVE: tl.constexpr, W: tl.conste
         middle = (in_size[d] - 1).to(W) * 0.5
         if PROJECTIVE:
             position = apply_row(entries, d, centered, 0.0) * scale
-            far = tl.maximum(tl.abs(position), horizon_bound(in_size[d], W))
+            far = larger(tl.abs(position), horizon_bound(in_size[d], W))
             position = tl.where(ahead, position, tl.where(position < 0, -far, far)) + middle
         else:
             position = apply_row(entries, d, centered, middle)

@@ -9,6 +9,7 @@ from unwarp.sampling import modes
 from unwarp.sampling.gpu.locate import FARTHEST
 
 SLOPE = tl.constexpr(modes.CUBIC_SLOPE)
+MOST_TOLERANCE = tl.constexpr(modes.MOST_TOLERANCE)
 BORDER = tl.constexpr(modes.PADDINGS.index("border"))
 REFLECTION = tl.constexpr(modes.PADDINGS.index("reflection"))
 WRAP = tl.constexpr(modes.PADDINGS.index("wrap"))
@@ -27,6 +28,12 @@ def padding_code(padding: Sequence[str]) -> int:
     for word in padding:
         code = code * PADDING_BASE.value + modes.PADDINGS.index(word)
     return code
+
+
+@triton.jit
+def tolerance_of(extent, PRECISION: tl.constexpr, W: tl.constexpr):
+    """How far rounding may have moved a position along an axis of so many pixels; see modes.py."""
+    return tl.minimum(extent.to(W) * PRECISION, MOST_TOLERANCE)
 
 
 @triton.jit
@@ -169,7 +176,7 @@ def find_taps(
     for d in tl.static_range(len(in_size)):
         position = clamp(positions[d], in_size[d], PADDING // PADDING_BASE**d % PADDING_BASE, W)
         near = position == positions[d]
-        first, axis_weights, axis_slopes = weigh(position, in_size[d].to(W) * PRECISION, MODE)
+        first, axis_weights, axis_slopes = weigh(position, tolerance_of(in_size[d], PRECISION, W), MODE)
         axis_inside = tl.zeros_like(first)
         seen_offsets = ()
         seen_weights = ()
