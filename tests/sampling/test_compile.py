@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._dynamo.exc import Unsupported
 from torch.export import Dim
 
 from unwarp.nn import SpatialTransformer, fully_connected
@@ -77,7 +78,7 @@ def test_derivatives_of_splines_in_torch_func_are_refused_by_the_compiler() -> N
     grid = torch.rand(1, 2, 3, 2)
     derivative = torch.func.grad(lambda image: sample(image, grid, mode="spline3").square().sum())
     compiled = torch.compile(derivative, fullgraph=True, backend="aot_eager")
-    with pytest.raises(torch._dynamo.exc.Unsupported, match="no derivatives of B-splines"):
+    with pytest.raises(Unsupported, match="no derivatives of B-splines"):
         compiled(torch.rand(1, 1, 5, 6))
 
 

@@ -247,6 +247,22 @@ def test_maps_that_cannot_be_gathered_are_scattered(dtype: torch.dtype) -> None:
     torch.testing.assert_close(found, wanted.to(dtype))
 
 
+def test_many_maps_of_an_image_are_scattered(monkeypatch: pytest.MonkeyPatch) -> None:
+    image, maps = torch.zeros(1, 2, 6, 7, device=DEVICE), coordinates_of("near", 3, (5, 4), torch.float32).to(DEVICE)
+    grad_out, how = torch.randn(3, 2, 5, 4, device=DEVICE), (True, "linear", ("zeros",) * 2)
+    torch.use_deterministic_algorithms(True)
+    try:
+        gathered = launch.grad_image(grad_out, maps, image, *how)
+        forget_plans()
+        monkeypatch.setattr(launch, "_MOST_GATHERED", 2)
+        layouts = launch._layout(image), launch._layout(grad_out.flatten(2)), launch._layout(maps)
+        assert not launch._plan_exactly(*layouts, (3, 2, 5, 4), *how)[2].constants["GATHERS"]
+        torch.testing.assert_close(launch.grad_image(grad_out, maps, image, *how), gathered)
+    finally:
+        torch.use_deterministic_algorithms(False)
+        forget_plans()
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_order_of_the_samples_changes_no_bit(dtype: torch.dtype) -> None:
     torch.use_deterministic_algorithms(True)

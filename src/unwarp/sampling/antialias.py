@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
+from torch._C._functorch import get_unwrapped, is_functorch_wrapped_tensor
 
 from unwarp.coordinates import extents
 
@@ -71,8 +72,8 @@ def probes(footprints: Tensor, in_size: Sequence[int]) -> Iterator[tuple[Tensor,
 
 def _unmapped(values: Tensor) -> Tensor:
     """Those of all calls at once, where torch.func.vmap and its kin show only one."""
-    while torch._C._functorch.is_functorch_wrapped_tensor(values):
-        values = torch._C._functorch.get_unwrapped(values)
+    while is_functorch_wrapped_tensor(values):
+        values = get_unwrapped(values)
     return values
 
 

@@ -158,6 +158,8 @@ def paddings_of(padding: str | Sequence[str], ndim: int) -> tuple[str, ...]:
 
 
 def _background(fill: float | Tensor, constant: bool, image: Tensor) -> Tensor | None:
+    if fill.__class__ is float and fill == 0:  # to look closer takes as long as a small launch
+        return None
     channels = image.shape[1]
     if isinstance(fill, Tensor):
         check_tensor("fill", fill)
@@ -177,4 +179,4 @@ def _background(fill: float | Tensor, constant: bool, image: Tensor) -> Tensor |
         raise ValueError(f"fill: wanted a finite number of {held}, got {fill}")
     if fill != 0 and not constant:
         raise ValueError("fill: wanted padding='constant' with it, got padding without it")
-    return torch.full((1,), fill, dtype=torch.float64, device=image.device) if fill != 0 else None
+    return torch.full((1,), float(fill), dtype=torch.float64, device=image.device) if fill != 0 else None

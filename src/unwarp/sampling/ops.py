@@ -13,7 +13,10 @@ from typing import Any
 import torch
 import torch.autograd.forward_ad as forward_ad
 from torch import Tensor
-from torch._C._functorch import is_legacy_batchedtensor  # those of torch.autograd.grad(is_grads_batched=True)
+from torch._C._functorch import (
+    get_interpreter_stack,
+    is_legacy_batchedtensor,  # those of torch.autograd.grad(is_grads_batched=True)
+)
 from torch._functorch.utils import unwrap_dead_wrappers
 
 from unwarp.sampling import cpu, gpu, onnx, reference
@@ -90,7 +93,7 @@ def _is_for_reference(*tensors: Tensor | None) -> bool:
 
 def is_inside(*transforms: str) -> bool:
     """Whether one of these transforms of torch.func is at work: "Grad" (also vjp), "Jvp"; traced as what it is then."""
-    return any(level.key().name in transforms for level in torch._C._functorch.get_interpreter_stack() or ())
+    return any(level.key().name in transforms for level in get_interpreter_stack() or ())
 
 
 # As torch.compiler.assume_constant_result does, which imports the compiler. Compiled programs are guarded by it.

@@ -44,6 +44,8 @@ _MOST_CHANNELS = 8
 _UNROLL, _FEW_TAPS = 4, 4
 # Both gradients are found by one kernel where samples read so few pixels; with more, registers run short.
 _MOST_TOGETHER = 16
+# With determinism, each pixel asks so many maps of its image at most which of their samples have read it.
+_MOST_GATHERED = 64
 # Launches are planned once for tensors of the same layout, for so many layouts.
 _KEPT = 4096
 
@@ -162,12 +164,13 @@ def grad_image(
 
 def _empty(shape: Sequence[int], device: torch.device) -> Tensor:
     """Whole numbers of 64 bits that torch does not fill: where pixels gather, they are not written to at all."""
-    fills = torch.utils.deterministic.fill_uninitialized_memory
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    settings: Any = torch.utils.deterministic
+    fills = settings.fill_uninitialized_memory
+    settings.fill_uninitialized_memory = False
     try:
         return torch.empty(shape, dtype=torch.int64, device=device)
     finally:
-        torch.utils.deterministic.fill_uninitialized_memory = fills
+        settings.fill_uninitialized_memory = fills
 
 
 class _Layout(NamedTuple):
@@ -304,10 +307,10 @@ def _plan_exactly(
     ndim = len(like.shape) - 2
     pays = ndim < 3 or like.shape[1] > 1
     affine = linear and coordinates.shape[1] == ndim
-    gathers = pays and affine and set(padding) <= {"zeros", "constant"}
+    images, _, maps = counts = _counts(like, out)
+    gathers = pays and affine and maps <= _MOST_GATHERED and set(padding) <= {"zeros", "constant"}
     limbs = 2 if torch.float64 in (like.dtype, coordinates.dtype) else 1
     # Cubic weights add up to less than 3 in magnitude, of which as many as there are samples may meet in one pixel.
-    images, _, maps = counts = _counts(like, out)
     bits = 60 - math.ceil(math.log2(3 * maps * gradient.shape[2]))
     how = _how(like, coordinates, out, linear, mode, padding)
     shared = {key: how[key] for key in ("NDIM", "PRECISION", "W")}
