@@ -9,6 +9,7 @@ same numbers, which is checked first. Beside each forward pass stand a copy of t
 
 import argparse
 import json
+import re
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -89,7 +90,9 @@ def main() -> None:
     kernels = f"Triton on {torch.cuda.get_device_name()}" if on_gpu else cpu.chosen()
     about = machine(arguments.device) | {"kernels": kernels, "versions": {name: _version(name) for name in PACKAGES}}
     RESULTS.mkdir(exist_ok=True)
-    stem = RESULTS / ("sampling-cuda" if on_gpu else f"sampling-{kernels}-{arguments.threads}")
+    stem = RESULTS / (
+        "sampling-cuda" if on_gpu else f"sampling-{kernels}-{arguments.threads}-{_slug(about['machine'])}"
+    )
     figures = json.dumps({"machine": about, "rows": rows}, indent=1, ensure_ascii=False)
     stem.with_suffix(".json").write_text(figures, encoding="utf-8")
     stem.with_suffix(".md").write_text(_markdown(about, rows), encoding="utf-8")
@@ -201,6 +204,11 @@ def _markdown(about: dict[str, Any], rows: list[dict[str, Any]]) -> str:
         ratios = [f"{row['seconds'][name] / ours:.2g}×" if name in row["seconds"] else "" for name in names]
         lines.append(f"| {row['case']} | {row['workload']} | {1000 * ours:.3g} | " + " | ".join(ratios) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _slug(name: str) -> str:
+    """A processor's name as a part of a file's."""
+    return "-".join(re.findall(r"[a-z0-9]+", re.sub(r"\((r|tm)\)|processor|cpu|@.*", " ", name.lower())))
 
 
 def _version(package: str) -> str | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 README = Path(__file__).parents[1] / "README.md"
-FIGURES = [Path(__file__).parent / "results" / f"sampling-{kernels}-2.json" for kernels in ("avx512", "avx2")]
+FIGURES = [Path(__file__).parent / "results" / f"sampling-avx512-2-{name}.json" for name in ("amd-epyc", "intel-xeon")]
 WORKLOADS = ("forward", "theta", "theta and image")
 BEGIN, END = "<!-- speed: written by python -m benchmarks.summary -->", "<!-- end of speed -->"
 

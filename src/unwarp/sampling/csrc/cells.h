@@ -65,14 +65,14 @@ template <int D, class T>
 }
 
 // The pixels of the cells of one group: bit d of a corner's number says whether it is the second along axis d.
-template <Reading READING, int D, class T, class W>
+template <bool IN_PAIRS, int D, class T, class W>
 [[gnu::always_inline]] inline void read_corners(
     const T* plane, const std::int64_t* step, const typename Lanes<W>::Index* offset, Vec<W>* corner) {
     constexpr int rows = 1 << (D - 1);
     const T* row[rows];
     find_rows<D, const T>(plane, step, row);
-    if constexpr (READING != Reading::apart)
-        read_pairs<READING, rows, T, W>(row, offset, corner);
+    if constexpr (IN_PAIRS)
+        read_pairs<rows, T, W>(row, offset, corner);
     else
         for (int r = 0; r < rows; ++r) {
             corner[2 * r] = gather<T, W>(row[r], load<Int<W>>(offset));
@@ -186,10 +186,10 @@ template <int D, class T, class W, class C, class Put>
     if (done) return;
     for (std::int64_t c = 0; c < channels; ++c) {
         const T* const plane = planes.first + c * planes.to_next;
-        with_reading<T, W>(step[0], [&](auto reading) __attribute__((always_inline)) {
+        with_pairs<T, W>(step[0], [&](auto in_pairs) __attribute__((always_inline)) {
             for (int at = begin; at < end; at += Lanes<W>::count) {
                 Vec<W> corner[1 << D];
-                read_corners<reading, D, T, W>(plane, step, &cells.offset[at], corner);
+                read_corners<in_pairs, D, T, W>(plane, step, &cells.offset[at], corner);
                 give(at, c, corner);
             }
         });
@@ -219,13 +219,13 @@ template <int D, class T, class W, class C, class Given, class Put>
         }
     });
     if (done) return;
-    with_reading<T, W>(step[0], [&](auto reading) __attribute__((always_inline)) {
+    with_pairs<T, W>(step[0], [&](auto in_pairs) __attribute__((always_inline)) {
         const auto sum = [&](std::int64_t count) __attribute__((always_inline)) {
             for (int at = begin; at < end; at += Lanes<W>::count) {
                 Vec<W> sums[1 << D] = {};
                 for (std::int64_t c = 0; c < count; ++c) {
                     Vec<W> corner[1 << D];
-                    read_corners<reading, D, T, W>(first + c * to_next, step, &cells.offset[at], corner);
+                    read_corners<in_pairs, D, T, W>(first + c * to_next, step, &cells.offset[at], corner);
                     add(at, c, corner, sums);
                 }
                 put(at, blend_slopes<D, W>(sums, cells, at).slope);

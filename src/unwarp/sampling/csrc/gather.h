@@ -3,10 +3,6 @@
 
 #include "simd.h"
 
-#if defined(__AVX512F__)
-#include <cpuid.h>
-#endif
-
 namespace unwarp {
 namespace UNWARP_ISA {
 
@@ -34,10 +30,6 @@ template <class T, class W>
     return v;
 }
 
-// How two elements that follow each other are read: each by itself, or both at once, by a load for every pair or by an
-// instruction that gathers.
-enum class Reading { apart, loaded, gathered };
-
 // Whether two elements are told apart by integer arithmetic.
 template <class T>
 constexpr bool is_short = std::is_same_v<T, std::uint8_t> || std::is_same_v<T, Bfloat>;
@@ -53,31 +45,12 @@ template <class T, class W>
 constexpr bool has_pairs = std::is_same_v<W, float> && is_short<T>;
 #endif
 
-#if defined(__AVX512F__)
-// Gathers pay on Intel's processors with matrix units (Sapphire Rapids and later). On AMD's they take twice as long as a
-// load for each; Intel's older ones are slowed down against Downfall.
-inline bool gathers_well() {
-    // Not before the first call: where the module is merely loaded, the processor may not know this file's instructions.
-    static const bool well = [] {
-        unsigned a = 0, b = 0, c = 0, d = 0;
-        return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d >> 24 & 1);
-    }();
-    return well;
-}
-#endif
-
-// Calls `work` with a constant: how to read neighbours, from this step between them.
+// Calls `work` with a constant: whether neighbours, with this step between them, are read in pairs, by one load for both.
 template <class T, class W, class Work>
-[[gnu::always_inline]] inline void with_reading(std::int64_t step, const Work& work) {
+[[gnu::always_inline]] inline void with_pairs(std::int64_t step, const Work& work) {
     if constexpr (has_pairs<T, W>)
-        if (step == 1) {
-#if defined(__AVX512F__)
-            if constexpr (std::is_same_v<T, float>)
-                if (gathers_well()) return work(std::integral_constant<Reading, Reading::gathered>());
-#endif
-            return work(std::integral_constant<Reading, Reading::loaded>());
-        }
-    work(std::integral_constant<Reading, Reading::apart>());
+        if (step == 1) return work(std::true_type());
+    work(std::false_type());
 }
 
 #if defined(__AVX2__)
@@ -119,7 +92,7 @@ template <int ORDER>
 #endif
 
 // From several rows, elements at a vector of offsets and those right after them: two vectors for each row.
-template <Reading READING, int ROWS, class T, class W>
+template <int ROWS, class T, class W>
 [[gnu::always_inline]] inline void read_pairs(
     const T* const* row, const typename Lanes<W>::Index* offset, Vec<W>* pairs) {
     static_assert(has_pairs<T, W>);
@@ -148,24 +121,6 @@ template <Reading READING, int ROWS, class T, class W>
         }
         return;
     }
-#if defined(__AVX512F__)
-    if constexpr (READING == Reading::gathered) {
-        const __m512i offsets = _mm512_loadu_si512(offset), zero = _mm512_setzero_si512();
-        // In the order from which one shuffle within quarters tells first and second apart: two-register permutations
-        // take twice as long.
-        const __m512i order = _mm512_setr_epi32(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
-        const __m512i index = _mm512_permutexvar_epi32(order, offsets);
-        const __m256i low = _mm512_castsi512_si256(index), high = _mm512_extracti64x4_epi64(index, 1);
-        for (int r = 0; r < ROWS; ++r) {
-            // From zero: from an undefined register it would wait for whatever wrote that last.
-            const F32 a = reinterpret_cast<F32>(_mm512_mask_i32gather_epi64(zero, 0xff, low, row[r], 4));
-            const F32 b = reinterpret_cast<F32>(_mm512_mask_i32gather_epi64(zero, 0xff, high, row[r], 4));
-            pairs[2 * r] = shuffle<0x88>(a, b);
-            pairs[2 * r + 1] = shuffle<0xdd>(a, b);
-        }
-        return;
-    }
-#endif
 #if defined(__AVX2__)
     if constexpr (std::is_same_v<T, float> && std::is_same_v<W, float>) {
         constexpr int quads = Lanes<float>::count / 4;
